@@ -9,8 +9,8 @@ use std::{
 
 use myriad_cost::{model::FitError, planner::PlanError, profile::ProfileError};
 use myriad_engine::{
-    ExecuteError, InputError, KeyError, ProgramError,
-    worker::{Failure, ServeError, WorkerError},
+    ExecuteError, InputError,
+    worker::{Failure, NoEngine, ServeError, WorkerError},
 };
 use myriad_evm::{
     BlockError,
@@ -18,6 +18,7 @@ use myriad_evm::{
 };
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{NoVerifier, RunError, StoreError, bench::BenchError, records::JobsError};
+use myriad_openvm::ProgramError;
 use myriad_sim::{
     fleet::{RehearsalError, ScenarioError},
     plot::PlotError,
@@ -70,7 +71,7 @@ pub enum Error {
     #[error("cannot use the value of --input")]
     InputText(#[source] InputError),
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Engine(#[from] NoEngine),
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
@@ -208,11 +209,9 @@ impl Error {
             Self::Read { .. } | Self::TooLarge { .. } | Self::Write { .. } | Self::Stdout(_) => "file",
             Self::Program { .. } => "program",
             Self::Input { .. } | Self::InputText(_) => "input",
-            Self::Keys(_) => "keys",
             Self::Worker(error) => worker_kind(error),
-            Self::Serve(_) | Self::Unconfined { .. } => "engine",
+            Self::Engine(_) | Self::Serve(_) | Self::Unconfined { .. } => "engine",
             Self::Run(error) => match error {
-                RunError::Program(_) => "program",
                 RunError::Store(StoreError::Busy { .. }) => "busy",
                 RunError::Store(_) => "store",
                 RunError::Worker(error) => worker_kind(error),

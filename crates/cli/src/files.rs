@@ -7,9 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use myriad_engine::{
-    INPUT_BYTES_MAX, Input, OPENVM_TOML_BYTES_MAX, PROGRAM_BYTES_MAX, Program, ProgramError,
-};
+use myriad_engine::{CONFIG_BYTES_MAX, INPUT_BYTES_MAX, Input, PROGRAM_BYTES_MAX};
+use myriad_openvm::{Program, ProgramError};
 use serde_json::Value;
 
 use crate::{args::InputFlags, error::Error, terminal};
@@ -42,16 +41,23 @@ impl ProgramFile {
         }
         let config = config.or(beside.as_deref());
         let openvm_toml = config.map(read_config).transpose()?;
-        let at_fault = |source: &ProgramError| match (source, config) {
-            (ProgramError::Config(_), Some(config)) => config.to_owned(),
-            _ => path.to_owned(),
-        };
-        let program = Program::load(&image, openvm_toml.as_deref()).map_err(|source| Error::Program {
-            path: at_fault(&source),
+        Self::of(stem(path), image, openvm_toml).map_err(|source| Error::Program {
+            path: match (&source, config) {
+                (ProgramError::Config(_), Some(config)) => config.to_owned(),
+                _ => path.to_owned(),
+            },
             source,
-        })?;
+        })
+    }
+
+    /// A program of the user's own.
+    ///
+    /// # Errors
+    /// See [`Program::load`].
+    pub fn of(name: String, image: Vec<u8>, openvm_toml: Option<String>) -> Result<Self, ProgramError> {
+        let program = Program::load(&image, openvm_toml.as_deref())?;
         Ok(Self {
-            name: stem(path),
+            name,
             image,
             openvm_toml,
             program,
@@ -144,7 +150,7 @@ pub fn stem(path: &Path) -> String {
 
 fn read_config(path: &Path) -> Result<String, Error> {
     const WHAT: &str = "the VM configuration";
-    String::from_utf8(read(WHAT, path, OPENVM_TOML_BYTES_MAX)?).map_err(|e| Error::Read {
+    String::from_utf8(read(WHAT, path, CONFIG_BYTES_MAX)?).map_err(|e| Error::Read {
         what: WHAT,
         path: path.to_owned(),
         source: io::Error::new(io::ErrorKind::InvalidData, e),

@@ -1,8 +1,6 @@
 //! The programs that the binary carries: those that validate blocks, so that a proof of a block
 //! needs no file but the block, and a small one that measures machines.
 
-use myriad_engine::Program;
-
 use crate::{error::Error, files::ProgramFile};
 
 /// A variant of the program that validates blocks, by the extensions of the VM that it has. All
@@ -59,15 +57,11 @@ impl Variant {
     /// None, unless the binary was built with a file that is no program.
     pub fn load(self) -> Result<ProgramFile, Error> {
         let (image, openvm_toml) = (self.image(), self.openvm_toml());
-        let program = Program::load(image, Some(openvm_toml)).map_err(|source| Error::Program {
-            path: self.name().into(),
-            source,
-        })?;
-        Ok(ProgramFile {
-            name: self.name().into(),
-            image: image.to_vec(),
-            openvm_toml: Some(openvm_toml.into()),
-            program,
+        ProgramFile::of(self.name().into(), image.to_vec(), Some(openvm_toml.into())).map_err(|source| {
+            Error::Program {
+                path: self.name().into(),
+                source,
+            }
         })
     }
 }

@@ -12,9 +12,7 @@ use std::{
 };
 
 use myriad_net::{Address, Config, Identity, Limits, Listen, Network, StartError, wire::Role};
-use myriad_node::{
-    Job, Machine, Observer, Options, Outcome, RunError, engine_fingerprint, open_blobs, requester,
-};
+use myriad_node::{Job, Machine, Observer, Options, Outcome, RunError, open_blobs, requester};
 use tokio::{
     runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
@@ -104,7 +102,7 @@ fn config(
         identity,
         role,
         build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
-        engine: engine_fingerprint(),
+        engines: vec![myriad_openvm::facts().id],
         listen,
         external: addresses(&net.external)?,
         bootstrap: addresses(&net.bootstrap)?,

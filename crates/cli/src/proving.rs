@@ -16,7 +16,8 @@ pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> 
     Arc::new(Job {
         name,
         image: program.image,
-        openvm_toml: program.openvm_toml,
+        program_config: program.openvm_toml,
+        loaded: program.program.loaded(&input),
         input,
         verify,
     })

@@ -18,7 +18,7 @@ use figment::{
 };
 use myriad_engine::{
     FinalForm, INPUT_BYTES_MAX, MemoryBudget,
-    worker::{WorkerConfig, can_confine, data_bytes_max},
+    worker::{Engines, WorkerConfig, can_confine, data_bytes_max},
 };
 use myriad_node::Machine;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -262,6 +262,14 @@ impl Settings {
         Ok(config)
     }
 
+    /// The engines that this binary has.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoBinary`]
+    pub fn engines(&self) -> Result<Engines, SettingsError> {
+        Ok([self.sole_worker()?].into_iter().collect())
+    }
+
     /// The command that starts an engine child with the keys of this folder, on a kernel that can
     /// confine it.
     ///
@@ -272,6 +280,7 @@ impl Settings {
         let data = data_bytes_max(self.memory, threads).to_string();
         let args = ["engine-worker", "--keys", &named, "--data-bytes-max", &data];
         Ok(WorkerConfig {
+            engine: myriad_openvm::facts(),
             command: env::current_exe().map_err(SettingsError::NoBinary)?,
             args: args.map(str::to_owned).to_vec(),
             keys: keys.into(),

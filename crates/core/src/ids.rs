@@ -1,8 +1,9 @@
-//! The names of jobs, tasks, peers and blobs.
+//! The names of jobs, tasks, peers, blobs and engines.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -56,6 +57,92 @@ id! {
 id! {
     /// Bytes, by their BLAKE3 hash.
     Blob
+}
+
+/// Most letters of an engine's name.
+pub const ENGINE_NAME_MAX: usize = 16;
+
+/// The name of an engine: a zkVM together with its prover, such as `openvm`. Nothing here depends
+/// on which one it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EngineName {
+    letters: [u8; ENGINE_NAME_MAX],
+    count: u8,
+}
+
+/// Why a text is not the name of an engine.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "an engine's name has 1 to {ENGINE_NAME_MAX} small letters, digits and hyphens; this one has {bytes} bytes{}",
+    .other.map_or(String::new(), |byte| format!(", among them 0x{byte:02x}"))
+)]
+pub struct EngineNameError {
+    /// The bytes of the text.
+    pub bytes: usize,
+    /// The first byte that no name has.
+    pub other: Option<u8>,
+}
+
+impl EngineName {
+    pub fn as_str(&self) -> &str {
+        let letters = &self.letters[..usize::from(self.count)];
+        str::from_utf8(letters).expect("they are letters of ASCII")
+    }
+}
+
+impl FromStr for EngineName {
+    type Err = EngineNameError;
+
+    fn from_str(text: &str) -> Result<Self, EngineNameError> {
+        let is_letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+        let other = text.bytes().find(|byte| !is_letter(byte));
+        if other.is_some() || !(1..=ENGINE_NAME_MAX).contains(&text.len()) {
+            let bytes = text.len();
+            return Err(EngineNameError { bytes, other });
+        }
+        let mut letters = [0; ENGINE_NAME_MAX];
+        letters[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self {
+            letters,
+            count: text.len() as u8,
+        })
+    }
+}
+
+impl TryFrom<String> for EngineName {
+    type Error = EngineNameError;
+
+    fn try_from(text: String) -> Result<Self, EngineNameError> {
+        text.parse()
+    }
+}
+
+impl From<EngineName> for String {
+    fn from(name: EngineName) -> Self {
+        name.as_str().into()
+    }
+}
+
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// An engine, and which of its builds can exchange proofs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EngineId {
+    pub name: EngineName,
+    /// The hash of all that its keys follow from: builds that agree on it make and accept the same
+    /// proofs.
+    pub fingerprint: [u8; 32],
 }
 
 /// One piece of work of a job.
@@ -149,6 +236,23 @@ impl fmt::Display for TaskRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_engines_are_short_and_plain() {
+        for name in ["openvm", "risc0", "a", "sixteen-letters-"] {
+            assert_eq!(name.parse::<EngineName>().unwrap().as_str(), name);
+        }
+        for (text, bytes, other) in [
+            ("", 0, None),
+            ("seventeen-letters", 17, None),
+            ("OpenVM", 6, Some(b'O')),
+            ("../x", 4, Some(b'.')),
+            ("risc0\n", 6, Some(b'\n')),
+        ] {
+            let refused = EngineNameError { bytes, other };
+            assert_eq!(text.parse::<EngineName>(), Err(refused), "{text:?}");
+        }
+    }
 
     #[test]
     fn names_are_ordered_as_their_bytes_are() {

@@ -68,7 +68,9 @@ mod standing;
 mod time;
 mod tree;
 
-pub use ids::{Blob, JobId, Kind, NodeId, Peer, TaskId, TaskRef};
+pub use ids::{
+    Blob, ENGINE_NAME_MAX, EngineId, EngineName, EngineNameError, JobId, Kind, NodeId, Peer, TaskId, TaskRef,
+};
 pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, Tried, Trust, Verdict};
 pub use job::Stage;
 pub use output::{Event, Output, Refusal, Revocation};

@@ -82,6 +82,7 @@ pub fn lawful() -> Profile {
         name: "lawful".into(),
         build: "test".into(),
         engine: "ab".repeat(32),
+        engine_name: "openvm".parse().expect("it is a name"),
         machine: Machine {
             cpu: "none".into(),
             cores: 2,

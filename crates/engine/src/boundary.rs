@@ -2,20 +2,19 @@
 
 use std::fmt;
 
-use openvm_sdk::F;
-use openvm_stark_backend::p3_field::PrimeField32;
 use serde::{Deserialize, Serialize};
 
 use crate::error::VerifyError;
 
-/// A Merkle root of memory: eight field elements.
+/// A digest of memory, as eight words: of OpenVM, a Merkle root of eight field elements.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Root([u32; 8]);
+pub struct Root(pub [u32; 8]);
 
 /// The start and the end of a proven piece of an execution.
 ///
 /// Pieces that follow each other agree on the pc and the memory root between them. The first one
-/// starts at the program's own start. The last one, and no other, terminates.
+/// starts at the program's own start. The last one, and no other, terminates. An engine whose
+/// digest covers the pc has a pc of 0 everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boundary {
     pub initial_pc: u32,
@@ -33,17 +32,21 @@ impl Boundary {
     /// [`VerifyError::Boundary`] with the first difference. It does not say which of the two lies.
     pub fn check_next(&self, next: &Boundary) -> Result<(), VerifyError> {
         if let Some(code) = self.exit_code {
-            return Err(differs(
+            return Err(VerifyError::boundary(
                 "what follows the end of the program",
                 "a further piece",
                 format!("nothing after exit code {code}"),
             ));
         }
         if next.initial_pc != self.final_pc {
-            return Err(differs("the starting pc", next.initial_pc, self.final_pc));
+            return Err(VerifyError::boundary(
+                "the starting pc",
+                next.initial_pc,
+                self.final_pc,
+            ));
         }
         if next.initial_root != self.final_root {
-            return Err(differs(
+            return Err(VerifyError::boundary(
                 "the starting memory root",
                 next.initial_root,
                 self.final_root,
@@ -80,7 +83,7 @@ impl Boundary {
             ("the final pc", self.final_pc, expected.final_pc),
         ] {
             if actual != expected {
-                return Err(differs(what, actual, expected));
+                return Err(VerifyError::boundary(what, actual, expected));
             }
         }
         for (what, actual, expected) in [
@@ -92,27 +95,17 @@ impl Boundary {
             ("the final memory root", self.final_root, expected.final_root),
         ] {
             if actual != expected {
-                return Err(differs(what, actual, expected));
+                return Err(VerifyError::boundary(what, actual, expected));
             }
         }
         if self.exit_code != expected.exit_code {
-            return Err(differs("the exit code", exit_code(self), exit_code(expected)));
+            return Err(VerifyError::boundary(
+                "the exit code",
+                exit_code(self),
+                exit_code(expected),
+            ));
         }
         Ok(())
-    }
-}
-
-pub(crate) fn differs(what: &str, actual: impl ToString, expected: impl ToString) -> VerifyError {
-    VerifyError::Boundary {
-        what: what.into(),
-        actual: actual.to_string(),
-        expected: expected.to_string(),
-    }
-}
-
-impl From<[F; 8]> for Root {
-    fn from(digest: [F; 8]) -> Self {
-        Self(digest.map(|f| f.as_canonical_u32()))
     }
 }
 

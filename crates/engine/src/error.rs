@@ -7,93 +7,6 @@ use std::{io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Why the text of an `openvm.toml` was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
-pub enum ConfigError {
-    #[error("openvm.toml has {actual} bytes, and {max} are allowed")]
-    TooLarge { actual: usize, max: usize },
-    #[error("openvm.toml is not valid: {0}")]
-    Syntax(String),
-    #[error("openvm.toml has no [app_vm_config] table; a plain RISC-V program needs no openvm.toml at all")]
-    NoVmConfig,
-    #[error("openvm.toml names the unknown extension `{name}`; OpenVM 2.0 has: {known}")]
-    UnknownExtension { name: String, known: String },
-    #[error("openvm.toml asks for the extension `deferral`, which this engine does not prove; remove it")]
-    Deferral,
-    #[error(
-        "openvm.toml sets num_public_values = {actual}; it has to be a power of two, 8 to {most} (32 is usual)"
-    )]
-    PublicValues { actual: usize, most: usize },
-    #[error(
-        "openvm.toml asks for a lookup table of 2^{rows_log} rows, and 2^{most} are allowed; lower \
-         range_tuple_checker_sizes"
-    )]
-    Table { rows_log: usize, most: usize },
-    #[error("openvm.toml sets memory_config; remove it: the sizes of memory are OpenVM's own")]
-    Memory,
-    #[error(
-        "openvm.toml sets a stacked height of 2^{actual}; this configuration allows 2^{least} to 2^{most}"
-    )]
-    StackedHeight {
-        actual: usize,
-        least: usize,
-        most: usize,
-    },
-    #[error(
-        "openvm.toml sets [system_params] other than OpenVM's own for 100 bits of security at a stacked height \
-         of 2^{height}; remove the table to use those"
-    )]
-    SystemParams { height: usize },
-}
-
-/// Why a program was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
-pub enum ProgramError {
-    #[error("the program file is empty; it has to be a RISC-V ELF or a .vmexe")]
-    Empty,
-    #[error("the program has {actual} bytes, and {max} are allowed")]
-    TooLarge { actual: usize, max: usize },
-    #[error(
-        "the program is neither an ELF (it starts with {start}, not with 7f454c46) nor a .vmexe of OpenVM \
-         2.0 ({reason}); build it with `cargo openvm build`"
-    )]
-    NotAProgram { start: String, reason: String },
-    #[error(
-        "the ELF is for {actual}, not for 32-bit little-endian RISC-V; build it with `cargo openvm build` or \
-         for the target riscv32im-risc0-zkvm-elf"
-    )]
-    WrongMachine { actual: String },
-    #[error("the ELF cannot be loaded: {reason}")]
-    BadElf { reason: String },
-    #[error("the program has {actual} {what}, and {max} are allowed; build a smaller one")]
-    TooMuch { what: String, actual: u64, max: u64 },
-    #[error(
-        "the program has an instruction that its VM configuration does not: {reason}; name the extension in \
-         openvm.toml"
-    )]
-    Unsupported { reason: String },
-    #[error("the program's {what} is {actual}, and {allowed} is allowed; build it with `cargo openvm build`")]
-    Code {
-        what: String,
-        actual: String,
-        allowed: String,
-    },
-    #[error(
-        "instruction {index} of the program (pc {pc:#x}) is {opcode} with {operand} = {actual}, where OpenVM's \
-         transpiler puts {allowed}; build the program with `cargo openvm build`"
-    )]
-    Instruction {
-        index: usize,
-        pc: u32,
-        opcode: String,
-        operand: char,
-        actual: u32,
-        allowed: String,
-    },
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-}
-
 /// Why an input was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum InputError {
@@ -202,7 +115,8 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    pub(crate) fn io(path: impl Into<PathBuf>, error: io::Error) -> Self {
+    /// The error of a file of keys, or of their folder.
+    pub fn io(path: impl Into<PathBuf>, error: io::Error) -> Self {
         Self::Io {
             path: path.into(),
             reason: error.to_string(),
@@ -256,8 +170,8 @@ pub enum VerifyError {
     #[error("the proof cannot be decoded: {reason}")]
     Malformed { reason: String },
     #[error(
-        "the proof was made by OpenVM {actual}, and this build verifies those of OpenVM {expected}; verify it with a build \
-         for OpenVM {actual}, or have it made again with this one"
+        "the proof was made by {actual}, and this build verifies those of {expected}; verify it with a build for \
+         {actual}, or have it made again with this one"
     )]
     Version { actual: String, expected: String },
     #[error("the proof does not hold: {reason}")]
@@ -285,4 +199,15 @@ pub enum VerifyError {
     },
     #[error("the proof reveals the public values {actual}, but {expected} were expected")]
     PublicValues { actual: String, expected: String },
+}
+
+impl VerifyError {
+    /// The proof says something else of the execution than was expected.
+    pub fn boundary(what: &str, actual: impl ToString, expected: impl ToString) -> Self {
+        Self::Boundary {
+            what: what.into(),
+            actual: actual.to_string(),
+            expected: expected.to_string(),
+        }
+    }
 }

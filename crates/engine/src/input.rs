@@ -1,7 +1,5 @@
 //! The input stream of a program, in the forms that `cargo openvm run --input` reads.
 
-use openvm_sdk::{F, StdIn};
-use openvm_stark_backend::p3_field::{PrimeCharacteristicRing, PrimeField32};
 use serde::{Deserialize, Serialize};
 
 use crate::error::InputError;
@@ -18,16 +16,20 @@ pub const INPUT_ITEMS_MAX: usize = 1 << 20;
 /// it.
 pub const ENCODED_INPUT_BYTES_MAX: usize = INPUT_BYTES_MAX + 64;
 
+/// The modulus of BabyBear, OpenVM's field: the elements of an input are below it.
+pub const FIELD_MODULUS: u32 = (15 << 27) + 1;
+
 /// The input of a program: a stream of items, one for each read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     items: Vec<Item>,
 }
 
+/// What a program reads at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Item {
+pub enum Item {
     Bytes(Vec<u8>),
-    /// Field elements below the modulus of BabyBear.
+    /// Field elements below [`FIELD_MODULUS`]. Not every engine takes them.
     Field(Vec<u32>),
 }
 
@@ -122,6 +124,11 @@ impl Input {
         Ok(input)
     }
 
+    /// The items, in the order in which the program reads them.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
     /// Bytes of all items together.
     pub fn byte_len(&self) -> usize {
         self.items
@@ -153,19 +160,6 @@ impl Input {
             }
         }
         *hasher.finalize().as_bytes()
-    }
-
-    pub(crate) fn to_stdin(&self) -> StdIn {
-        let mut stdin = StdIn::default();
-        for item in &self.items {
-            match item {
-                Item::Bytes(bytes) => stdin.write_bytes(bytes),
-                Item::Field(elements) => {
-                    stdin.write_field(&elements.iter().map(|&e| F::from_u32(e)).collect::<Vec<_>>());
-                }
-            }
-        }
-        stdin
     }
 }
 
@@ -218,11 +212,11 @@ fn check_items(actual: u64) -> Result<(), InputError> {
 }
 
 fn check_elements(index: usize, elements: &[u32]) -> Result<(), InputError> {
-    match elements.iter().find(|&&e| e >= F::ORDER_U32) {
+    match elements.iter().find(|&&e| e >= FIELD_MODULUS) {
         Some(&actual) => Err(InputError::FieldElement {
             index,
             actual,
-            modulus: F::ORDER_U32,
+            modulus: FIELD_MODULUS,
         }),
         None => Ok(()),
     }

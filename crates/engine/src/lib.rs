@@ -1,81 +1,65 @@
-//! The zkVM engine of Myriad: execute, segment, prove, aggregate, verify.
+//! What the rest of Myriad knows of an engine, which is a zkVM with its prover.
 //!
-//! Of the host's crates, only this one, and `system` and `swirl` below it, know OpenVM. Its public
-//! surface is bytes in, bytes out and typed errors, without anything of OpenVM's apart from hidden
-//! modules for tests and benchmarks, so that another zkVM could stand behind it. It never touches
-//! the network. On disk it touches only the folder of the [`KeyCache`] that its caller names.
+//! An engine executes a program, cuts the execution into segments, proves these, aggregates the
+//! proofs, and verifies proofs of every kind. All of that is done by child processes, and this
+//! crate is the border to them: the types that cross it, their limits, the client that starts a
+//! child and asks it ([`worker::Worker`]), and the server that an engine puts its own work into
+//! ([`worker::serve`], [`worker::Engine`]). Nothing here depends on a zkVM. A job names its engine,
+//! and [`worker::Engines`] has the command that starts the engine's children.
 //!
-//! The way of a job through this crate:
+//! The way of a job through an engine:
 //!
 //! ```text
-//!  image + openvm.toml ──▶ Program ─┐
-//!                                   ├─▶ plan ──▶ Segment 0 … Segment n-1        (metered execution)
-//!  hex, JSON or bytes  ──▶ Input  ──┘               │            │
-//!                                                   ▼            ▼
-//!                                            segment proof … segment proof      level 0
-//!                                                   └─ 1 to 4 ───┘
-//!                                                      leaf                     level 1
-//!                                                   └─ 1 to 3 ─┘
-//!                                               internal-for-leaf               level 2
-//!                                                   └─ 1 to 3 ─┘
-//!                                               internal-recursive …            level 3, 4, …
-//!                                                        │
-//!                                                   final proof                 NAME.stark.proof
+//!  program + configuration ──▶ Loaded ─┐
+//!                                      ├─▶ Plan ──▶ Segment 0 … Segment n-1        (execution)
+//!  hex, JSON or bytes  ──▶ Input  ─────┘               │            │
+//!                                                      ▼            ▼
+//!                                               segment proof … segment proof      level 0
+//!                                                      └─ neighbours ┘
+//!                                                         leaf                     level 1
+//!                                                      └─ neighbours ┘
+//!                                                  internal-for-leaf               level 2
+//!                                                      └─ neighbours ┘
+//!                                                  internal-recursive …            level 3, 4, …
+//!                                                           │
+//!                                                      final proof                 a file of the engine's own format
 //! ```
 //!
-//! Everything that runs a program or proves runs in a child process, which is a [`worker`]: an
-//! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Strangers'
-//! proofs are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere. They
-//! bound the bytes, and the counts in them, before they decode, and neither panic nor allocate
-//! without limit.
+//! What only one engine knows crosses as bytes ([`Segment::details`], [`Statement::baseline`]) or
+//! as the text of an error. Everything that a child answers is bounded by what it was asked.
 
 #![warn(unreachable_pub)]
 
-mod accounting;
-mod aggregate;
-mod backend;
+mod account;
 mod boundary;
+mod budget;
 /// Tested here: nothing runs the tests of a build script.
 #[cfg(test)]
 #[path = "../build.rs"]
 #[expect(dead_code, reason = "the entry of the build script is not called")]
 mod build;
-#[doc(hidden)]
-pub mod changed_prover;
-mod circuit;
-mod config;
-#[doc(hidden)]
-pub mod devices;
 mod error;
-mod execute;
-mod final_proof;
 mod input;
 mod keys;
-mod memory;
-mod own_engine;
-#[doc(hidden)]
-pub mod probe;
-mod program;
-mod proof_bytes;
-mod prove;
-mod truth;
-mod verify;
+mod level;
+mod limits;
+mod loaded;
+mod plan;
+mod proof;
 pub mod worker;
 
-pub use accounting::{Account, Spent};
-pub use aggregate::Level;
+pub use account::{Account, Spent};
 pub use boundary::{Boundary, Root};
-pub use config::{Fingerprint, OPENVM_TOML_BYTES_MAX, VmConfig};
-pub use error::{
-    AggregateError, ConfigError, ExecuteError, InputError, KeyError, ProgramError, ProveError, VerifyError,
+pub use budget::{MEMORY_BUDGET_MIN, MemoryBudget};
+pub use error::{AggregateError, ExecuteError, InputError, KeyError, ProveError, VerifyError};
+pub use input::{ENCODED_INPUT_BYTES_MAX, FIELD_MODULUS, INPUT_BYTES_MAX, INPUT_ITEMS_MAX, Input, Item};
+pub use keys::{Description, Filling, KEY_FILE_BYTES_MAX, KeyFolder};
+pub use level::Level;
+pub use limits::{
+    CHILDREN_MAX, CONFIG_BYTES_MAX, FINAL_PROOF_BYTES_MAX, NODE_PROOF_BYTES_MAX, PLAN_BYTES_MAX,
+    PROGRAM_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, SEGMENT_DETAILS_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX,
+    SEGMENTS_MAX,
 };
-pub use execute::{Plan, Segment};
-pub use final_proof::{FINAL_PROOF_BYTES_MAX, FinalForm, FinalProof};
-pub use input::{ENCODED_INPUT_BYTES_MAX, INPUT_BYTES_MAX, INPUT_ITEMS_MAX, Input};
-pub use keys::{Filling, KeyCache};
-pub use memory::{MEMORY_BUDGET_MIN, MemoryBudget};
-pub use program::{PROGRAM_BYTES_MAX, Program};
-pub use verify::{NODE_PROOF_BYTES_MAX, ProofOf, SEGMENT_PROOF_BYTES_MAX, Shown, Statement, Verifier};
-
-/// The OpenVM release whose proofs, keys and file formats this build makes and accepts.
-pub const OPENVM_VERSION: &str = "2.0.2";
+pub use loaded::{EngineFacts, Loaded, NodeMemory};
+pub use plan::{Plan, Segment};
+pub use proof::{FinalForm, FinalProof, ProofOf, Shown, Statement};

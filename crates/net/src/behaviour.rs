@@ -28,9 +28,9 @@ pub(crate) const BLOB_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/bl
 pub(crate) const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/kad/1");
 const HELLO_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/hello/1");
 const TASK_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/task/1");
-const IDENTIFY_VERSION: &str = "/myriad/3";
+const IDENTIFY_VERSION: &str = "/myriad/4";
 /// The gossip topic of [`crate::wire::Announcement`]s.
-pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/3";
+pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/4";
 
 /// A peer that does not answer for this long counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);

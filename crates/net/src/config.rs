@@ -3,6 +3,7 @@
 use std::{io, net::IpAddr};
 
 use libp2p::Multiaddr;
+use myriad_core::EngineId;
 use thiserror::Error;
 
 use crate::{blob::BlobStore, identity::Identity, reach::Scope, wire::Role};
@@ -13,9 +14,9 @@ pub struct Config {
     pub role: Role,
     /// Name and version of the software, at most 64 bytes; for people.
     pub build: String,
-    /// The engine's fingerprint: which proofs it makes and accepts; see
-    /// `myriad_engine::Fingerprint`.
-    pub engine: [u8; 32],
+    /// The engines whose proofs it makes or accepts, [`ENGINES_MAX`](crate::wire::ENGINES_MAX) at
+    /// most.
+    pub engines: Vec<EngineId>,
     pub listen: Listen,
     /// Addresses at which others reach this node. A node that has some helps others to find each
     /// other.
@@ -139,7 +140,7 @@ impl Config {
             identity: Identity::ephemeral(),
             role: Role::Prover,
             build: "test".into(),
-            engine: [7; 32],
+            engines: Vec::new(),
             listen: Listen::At(Vec::new()),
             external: Vec::new(),
             bootstrap: Vec::new(),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use libp2p::Swarm;
-use myriad_core::Peer;
+use myriad_core::{EngineId, Peer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -30,6 +30,7 @@ pub struct Network(Arc<Inner>);
 
 struct Inner {
     peer: Peer,
+    engines: Vec<EngineId>,
     identity: Identity,
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Shared>,
@@ -113,6 +114,7 @@ impl Network {
         let fetcher = Fetcher::new(control, commands.clone(), Arc::clone(&shared));
         let inner = Inner {
             peer,
+            engines: config.engines.clone(),
             identity,
             commands,
             shared,
@@ -130,6 +132,11 @@ impl Network {
     /// This node, as others see it.
     pub fn peer(&self) -> Peer {
         self.0.peer
+    }
+
+    /// The engines that this node greets with.
+    pub fn engines(&self) -> &[EngineId] {
+        &self.0.engines
     }
 
     /// The blobs that this node holds and serves.

@@ -8,7 +8,7 @@
 
 use std::{error::Error, fs, path::Path};
 
-use myriad_engine::{FinalForm, Input, MemoryBudget, worker::WorkerConfig};
+use myriad_engine::{EngineFacts, FinalForm, Input, Loaded, MemoryBudget, worker::WorkerConfig};
 use myriad_node::{Fleet, Job, Options, restart};
 
 /// With the leaves of four and the wider nodes of 8 GiB that makes 10,000 tasks.
@@ -23,8 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let job = Job {
         name: "restart".into(),
         image: fs::read(elf)?,
-        openvm_toml: None,
+        program_config: None,
         input: Input::from_bytes(vec![0; 8])?,
+        loaded: Loaded::pretended(),
         verify: String::new(),
     };
     let options = Options {
@@ -39,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         fleet: Fleet::Network { provers: 8 },
         keep_jobs: None,
         worker: WorkerConfig {
+            engine: EngineFacts::pretended(),
             command: "none".into(),
             args: Vec::new(),
             keys: dir.path().join("keys"),

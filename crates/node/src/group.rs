@@ -49,7 +49,16 @@ impl LimitedWorker {
     /// # Errors
     /// [`WorkerError::Start`], also where there is a group and the child cannot be put into it.
     pub fn spawn(config: &WorkerConfig, memory: MemoryBudget) -> Result<Self, WorkerError> {
-        Self::begin(config, Worker::spawn(config)?, memory, Path::new("/"))
+        Self::spawn_below(config, memory, Path::new("/"))
+    }
+
+    /// [`Self::spawn`] with the files of the machine below `root`.
+    pub(crate) fn spawn_below(
+        config: &WorkerConfig,
+        memory: MemoryBudget,
+        root: &Path,
+    ) -> Result<Self, WorkerError> {
+        Self::begin(config, Worker::spawn(config)?, memory, root)
     }
 
     /// Starts a child that makes keys, with this much memory.
@@ -317,6 +326,7 @@ mod tests {
 
     fn child(script: &str, lent: MemoryBudget, root: &Path) -> LimitedWorker {
         let config = WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
             keys: "none".into(),

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use myriad_engine::{
-    Filling, MemoryBudget,
-    worker::{Stopper, Usage, WorkerConfig, WorkerError, has_keys},
+    Description, Filling, KeyFolder, MemoryBudget,
+    worker::{Failure, Stopper, Usage, WorkerConfig, WorkerError},
 };
 
 use crate::group::LimitedWorker;
@@ -20,41 +20,48 @@ pub const KEYS_MEMORY_MIN: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
 /// there.
 ///
 /// # Errors
-/// The child's own failure, or its death; and an `openvm.toml` that is refused.
+/// The child's own failure, or its death; and a text that is refused.
 pub fn make_keys(
     config: &WorkerConfig,
     memory: MemoryBudget,
-    openvm_toml: Option<String>,
+    program_config: Option<String>,
 ) -> Result<Option<Usage>, WorkerError> {
-    make_keys_unless_stopped(config, memory, openvm_toml, |_| {})
+    make_keys_unless_stopped(config, memory, program_config, |_| {})
 }
 
 /// [`make_keys`] by a child that `began` can stop.
 pub(crate) fn make_keys_unless_stopped(
     config: &WorkerConfig,
     memory: MemoryBudget,
-    openvm_toml: Option<String>,
+    program_config: Option<String>,
     began: impl FnOnce(Stopper),
 ) -> Result<Option<Usage>, WorkerError> {
     let memory = memory.max(KEYS_MEMORY_MIN);
-    make_keys_below(config, memory, openvm_toml, Path::new("/"), began)
+    make_keys_below(config, memory, program_config, Path::new("/"), began)
 }
 
 /// [`make_keys_unless_stopped`] with the files of the machine below `root`.
 fn make_keys_below(
     config: &WorkerConfig,
     memory: MemoryBudget,
-    openvm_toml: Option<String>,
+    program_config: Option<String>,
     root: &Path,
     began: impl FnOnce(Stopper),
 ) -> Result<Option<Usage>, WorkerError> {
-    if has_keys(config, openvm_toml.as_deref())? {
-        return Ok(None);
+    let name = Description::of(program_config.as_deref()).key_name(&config.engine.id.fingerprint);
+    if KeyFolder::new(&config.keys).has(&name)? {
+        // The file is whole. Whether it has keys, only the engine can say.
+        let mut reader = LimitedWorker::spawn_below(config, memory, root)?;
+        match reader.within(|reader| reader.read_keys(program_config.clone())) {
+            Ok(()) => return Ok(None),
+            Err(WorkerError::Failed(Failure::Keys(_))) => {}
+            Err(e) => return Err(e),
+        }
     }
     let mut maker = LimitedWorker::spawn_for_keys_below(config, memory, root)?;
     began(maker.stopper());
     maker
-        .within(|maker| maker.make_keys(openvm_toml, Filling::Rotten))
+        .within(|maker| maker.make_keys(program_config, Filling::Rotten))
         .map(Some)
 }
 
@@ -66,6 +73,7 @@ mod tests {
 
     fn config(dir: &Path, script: &str) -> WorkerConfig {
         WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
             keys: dir.join("keys"),

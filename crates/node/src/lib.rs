@@ -38,11 +38,3 @@ pub use verifier_pool::{NoVerifier, Objection, ProgramOnly, VerifierPool};
 // The types that the journal's rows decode to, for the fuzz targets.
 #[doc(hidden)]
 pub use store::{Entry as JournalEntry, Planned as JournalPlan};
-
-/// The engine of this build, as peers tell each other in their greetings: the fingerprint of the
-/// plain configuration. That of a job's own configuration is compared when its program is there.
-pub fn engine_fingerprint() -> [u8; 32] {
-    static FINGERPRINT: std::sync::LazyLock<[u8; 32]> =
-        std::sync::LazyLock::new(|| *myriad_engine::VmConfig::riscv32().fingerprint().as_bytes());
-    *FINGERPRINT
-}

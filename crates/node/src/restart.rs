@@ -14,13 +14,13 @@ use crate::{
     store::{Planned, TaskKey},
 };
 
-/// The number of chips of a segment; a plan has the rows of each.
-const CHIPS: usize = 30;
+/// Bytes of what only the engine reads of a segment: of OpenVM, the rows of some 30 chips.
+const DETAILS_BYTES: usize = 90;
 
 /// Leaves a journal of `segments` segments behind, of which every other one is proven.
 ///
 /// # Errors
-/// If the disk fails, or the program cannot be loaded.
+/// If the disk fails.
 pub fn leave_journal(
     job: &Job,
     options: &Options,
@@ -33,7 +33,7 @@ pub fn leave_journal(
         index,
         instret_start: u64::from(index) * 1000,
         num_insns: 1000,
-        trace_heights: vec![1 << 20; CHIPS],
+        details: vec![0x80; DETAILS_BYTES],
         last: index + 1 == segments,
         cells: 1,
         interactions: 1,
@@ -44,12 +44,11 @@ pub fn leave_journal(
         public_values: Vec::new(),
         instructions: u64::from(segments) * 1000,
     };
-    let config = opened.program().config();
-    let arities = allowed(config, opened.program().held_bytes(&job.input), options.memory)?;
+    let arities = allowed(opened.loaded(), options.memory)?;
     let store = opened.store();
     store.set_planned(&Planned {
         memory_bytes: options.memory.bytes(),
-        engine: *config.fingerprint().as_bytes(),
+        engine: opened.loaded().engine,
         arities: *arities.last().expect("some arity is allowed"),
         plan,
     })?;
@@ -67,7 +66,7 @@ pub fn leave_journal(
 /// are left.
 ///
 /// # Errors
-/// If the disk fails, or the program cannot be loaded.
+/// If the disk fails.
 pub fn restart(job: &Job, options: &Options) -> Result<(usize, usize, Duration), RunError> {
     let start = Instant::now();
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;

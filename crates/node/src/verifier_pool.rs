@@ -74,7 +74,7 @@ pub struct NoVerifier {
 pub struct ProgramOnly {
     pub image: Vec<u8>,
     /// The VM's extensions, if the program needs more than integers and input.
-    pub openvm_toml: Option<String>,
+    pub program_config: Option<String>,
     pub config: WorkerConfig,
 }
 
@@ -86,7 +86,7 @@ impl ProgramOnly {
 
     pub(crate) fn load(&self, worker: &mut LimitedWorker) -> Result<(), WorkerError> {
         worker
-            .load(&self.image[..], self.openvm_toml.clone(), Input::default())
+            .load(&self.image[..], self.program_config.clone(), Input::default())
             .map(drop)
     }
 }
@@ -203,7 +203,7 @@ impl Shared {
             let worker = at_work.worker.as_mut().expect("it was taken");
             let (verified, excess) = guard(worker, PROOF, |worker| worker.verify(of.clone(), proof));
             let error = match verified {
-                Ok(shown) => return Ok(shown),
+                Ok((shown, _)) => return Ok(shown),
                 Err(WorkerError::Failed(Failure::Verify(reason))) => {
                     let text = printable(&reason.to_string());
                     return Err(match reason {
@@ -282,7 +282,7 @@ impl Shared {
 mod tests {
     use std::{fs, path::Path};
 
-    use myriad_engine::FinalProof;
+    use myriad_engine::{FinalProof, Loaded};
 
     use super::*;
 
@@ -303,9 +303,10 @@ mod tests {
     /// the number of children that were started in `$count`, and waits with `next` until it is
     /// asked to verify.
     fn program(dir: &Path, then: &str) -> Arc<ProgramOnly> {
-        // `Loaded` has three hashes; `Statement` has a pc, a root of eight words, an empty text and
+        let loaded = postcard::to_stdvec(&Loaded::pretended()).unwrap();
+        // `Statement` has a pc, a root of eight words, an empty text and
         // a file without bytes.
-        let loaded = frame(&[&[0, 1][..], &[7; 96]].concat());
+        let loaded = frame(&[&[0, 1][..], &loaded].concat());
         let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0, 0]].concat());
         // It holds, and shows no public value.
         let holds = frame(&[0, 7, 1, 0]);
@@ -325,8 +326,9 @@ mod tests {
         );
         Arc::new(ProgramOnly {
             image: vec![1],
-            openvm_toml: None,
+            program_config: None,
             config: WorkerConfig {
+                engine: myriad_engine::EngineFacts::pretended(),
                 command: "/bin/sh".into(),
                 args: vec!["-c".into(), script],
                 keys: "none".into(),

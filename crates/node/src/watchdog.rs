@@ -104,6 +104,7 @@ mod tests {
     fn a_child_that_is_ended_as_its_work_ends_is_known_to_have_taken_too_much() {
         const GREEDY: &str = "x=$(head -c 268435456 /dev/zero | tr '\\0' x); sleep 60";
         let config = WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "/bin/sh".into(),
             args: vec!["-c".into(), GREEDY.into()],
             keys: "none".into(),

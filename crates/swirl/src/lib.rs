@@ -82,7 +82,7 @@
 //! - Nodes: `InnerCpuProver::agg_prove::<SwirlEngine>` proves with this engine.
 //! - Segments: a `VmInstance` executes, and makes the context, with the engine that it is bound to.
 //!   [`SwirlEngine`] proves that context with the VM's key (`vm.pk()`). The commitment to the
-//!   program is `TraceCommitter::commit` of [`SwirlDevice`]. `crates/engine/src/prove.rs` is an
+//!   program is `TraceCommitter::commit` of [`SwirlDevice`]. `crates/openvm/src/prove.rs` is an
 //!   example of all three.
 //! - Commitments: their data lack the codeword, and mostly the stacked columns. So OpenVM's device
 //!   cannot open what [`SwirlDevice`] committed to. [`SwirlDevice`] opens what OpenVM's device

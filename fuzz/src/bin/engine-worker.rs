@@ -7,7 +7,8 @@
 
 use std::env;
 
-use myriad_engine::worker::{KeyAccess, ServeError, ServeOptions, serve};
+use myriad_engine::worker::{KeyAccess, ServeError, ServeOptions};
+use myriad_openvm::serve;
 
 /// The VM's memory, of which little is touched, and the marks of metering. A program may ask for
 /// any amount beside it, and is refused.

@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use myriad_engine::{Input, Program, Segment, VmConfig};
+use myriad_engine::{Input, Segment};
+use myriad_openvm::{Program, VmConfig};
 
 use super::posted;
 
@@ -68,7 +69,7 @@ pub(super) fn a_segment() -> Segment {
         index: 3,
         instret_start: 300_000,
         num_insns: 100_000,
-        trace_heights: vec![0, 1 << 16, 1 << 20],
+        details: vec![0, 1, 0x80, 0x80, 0x40],
         last: false,
         cells: 40_000_000,
         interactions: 9_000_000,

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use myriad_core::{Blob, NodeId, Peer, TaskId, TaskRef};
+use myriad_core::{Blob, EngineId, NodeId, Peer, TaskId, TaskRef};
 use myriad_net::{
     Receipt, SignedReceipt,
     wire::{
@@ -29,6 +29,13 @@ pub(super) fn announced(bytes: &[u8]) -> bool {
     decode::<Announcement>(bytes, ANNOUNCEMENT_BYTES_MAX).is_ok()
 }
 
+fn engine_id() -> EngineId {
+    EngineId {
+        name: "openvm".parse().expect("it is a name"),
+        fingerprint: [0xcc; 32],
+    }
+}
+
 fn encoded<T: Serialize>(messages: &[T]) -> Vec<Vec<u8>> {
     let encode = |message| encode(message, FRAME_BYTES_MAX).expect("a sample is small");
     messages.iter().map(encode).collect()
@@ -45,7 +52,7 @@ fn announcement() -> Announcement {
         requester: Peer([0xbb; 32]),
         sequence: 1_700_000_000_000,
         open: true,
-        engine: [0xcc; 32],
+        engine: engine_id(),
         extent: Some(Extent {
             instructions: 7_000_000,
             memory_min: 1 << 30,
@@ -63,6 +70,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
             memory: 4 << 30,
             threads: 2,
             speed: 2000,
+            engines: vec![engine_id().name],
             holds: vec![Blob([1; 32]), Blob([2; 32])],
         }),
         Request::Renew {
@@ -140,9 +148,9 @@ pub(super) fn responses() -> Vec<Vec<u8>> {
             memory: 3 << 30,
             sources: Sources {
                 program: source(),
-                openvm_toml: Some(source()),
+                program_config: Some(source()),
                 input: source(),
-                engine: [0xcc; 32],
+                engine: engine_id(),
             },
             instructions: 7_000_000,
             work,
@@ -168,9 +176,9 @@ pub(super) fn responses() -> Vec<Vec<u8>> {
         Response::Received,
         Response::Files(Box::new(Sources {
             program: source(),
-            openvm_toml: Some(source()),
+            program_config: Some(source()),
             input: source(),
-            engine: [0xcc; 32],
+            engine: engine_id(),
         })),
     ])
 }
@@ -179,7 +187,7 @@ pub(super) fn hellos() -> Vec<Vec<u8>> {
     encoded(&[Hello {
         version: PROTOCOL_VERSION,
         build: "myriad 0.1.0".into(),
-        engine: [0xcc; 32],
+        engines: vec![engine_id()],
         role: Role::Requester,
         jobs: vec![announcement(), announcement()],
         boot: 1_700_000_000,

@@ -17,17 +17,20 @@ struct Border {
     reason: &'static str,
 }
 
+/// The crates that use OpenVM's own.
+const OPENVMS: &[&str] = &[
+    "crates/openvm/",
+    "crates/swirl/",
+    "crates/system/",
+    "fuzz/",
+    "guests/",
+];
+const ONE_CRATE: &str = "one crate makes an engine of OpenVM, with a prover and system chips of its own";
+
 const BORDERS: &[Border] = &[
     Border {
         call: "Program::load(",
-        allowed: &[
-            "crates/engine/",
-            "crates/cli/src/files.rs",
-            "crates/cli/src/guest.rs",
-            "crates/node/src/job/",
-            "crates/node/src/bench/",
-            "fuzz/",
-        ],
+        allowed: &["crates/openvm/", "crates/cli/src/files.rs", "fuzz/"],
         reason: "a stranger's program is loaded in the confined child; elsewhere only the user's own files are",
     },
     Border {
@@ -43,13 +46,13 @@ const BORDERS: &[Border] = &[
     },
     Border {
         call: "VmConfig::from_toml",
-        allowed: &["crates/engine/", "fuzz/"],
+        allowed: &["crates/openvm/", "fuzz/"],
         reason: "a stranger's openvm.toml is decoded in the confined child, and nobody else has to know what it says",
     },
     Border {
         call: "Verifier::new(",
-        allowed: &["crates/engine/", "crates/node/src/bench/"],
-        reason: "proofs are verified in the confined child; elsewhere only what was just made here is",
+        allowed: &["crates/openvm/"],
+        reason: "proofs are verified in the confined child, whoever has made them",
     },
     Border {
         call: "Worker::spawn",
@@ -99,13 +102,33 @@ const BORDERS: &[Border] = &[
         reason: "bytes from peers are bounded in one crate",
     },
     Border {
+        call: "myriad_openvm",
+        allowed: &["crates/cli/", "crates/openvm/", "fuzz/"],
+        reason: "the others know engines by what crosses the pipes of their children, in `myriad_engine`",
+    },
+    Border {
+        call: "openvm_circuit",
+        allowed: OPENVMS,
+        reason: ONE_CRATE,
+    },
+    Border {
+        call: "openvm_sdk",
+        allowed: OPENVMS,
+        reason: ONE_CRATE,
+    },
+    Border {
+        call: "openvm_stark",
+        allowed: OPENVMS,
+        reason: ONE_CRATE,
+    },
+    Border {
         call: "devices::",
-        allowed: &["crates/engine/"],
+        allowed: &["crates/openvm/"],
         reason: "only tests and benchmarks choose the device that proves; the product proves with swirl's",
     },
     Border {
         call: "probe::",
-        allowed: &["crates/engine/"],
+        allowed: &["crates/openvm/"],
         reason: "only tests see or change the proofs that are made",
     },
     Border {
@@ -115,7 +138,7 @@ const BORDERS: &[Border] = &[
     },
     Border {
         call: "DefaultStarkEngine",
-        allowed: &["crates/engine/src/execute/mod.rs", "crates/engine/src/prove.rs"],
+        allowed: &["crates/openvm/src/execute/mod.rs", "crates/openvm/src/prove.rs"],
         reason: "OpenVM's VM is bound to OpenVM's engine and executes with it; nothing else holds that engine",
     },
     Border {
@@ -197,37 +220,58 @@ mod tests {
     fn calls_are_found_outside_of_their_files_alone() {
         let text = "let program = Program::load(&image, None)?;";
         assert_eq!(crossed("crates/node/src/prover/task.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/worker/serve.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/child.rs", text).is_empty());
         let text = "let vm = toml.map(VmConfig::from_toml);";
         assert_eq!(crossed("crates/node/src/prover/engine.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/worker/client/mod.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/child.rs", text).is_empty());
+        assert_eq!(crossed("crates/engine/src/worker/client/mod.rs", text).len(), 1);
         let text = "let worker = Worker::spawn(&config)?;";
         assert_eq!(crossed("crates/node/src/verifier_pool.rs", text).len(), 1);
         assert_eq!(crossed("crates/cli/src/execution.rs", text).len(), 1);
         let text = "let worker = LimitedWorker::spawn(&config, memory)?;";
         assert!(crossed("crates/node/src/verifier_pool.rs", text).is_empty());
-        let text = "use myriad_engine::devices::{Backend, prove_segment};";
+        let text = "use myriad_openvm::devices::{Backend, prove_segment};";
         assert_eq!(crossed("crates/node/src/prover/engine/mod.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/lib.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/lib.rs", text).is_empty());
         let text = "let prover = SegmentProver::<BabyBearPoseidon2CpuEngine>::new()?;";
-        assert_eq!(crossed("crates/engine/src/worker/serve.rs", text).len(), 1);
+        assert_eq!(crossed("crates/openvm/src/worker/serve.rs", text).len(), 1);
         let text = "let stock = DefaultStarkEngine::new(params);";
-        assert_eq!(crossed("crates/engine/src/aggregate.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/prove.rs", text).is_empty());
+        assert_eq!(crossed("crates/openvm/src/aggregate.rs", text).len(), 1);
+        assert!(crossed("crates/openvm/src/prove.rs", text).is_empty());
         let text = "let device = CpuDevice::new(config);";
-        assert_eq!(crossed("crates/engine/src/prove.rs", text).len(), 1);
+        assert_eq!(crossed("crates/openvm/src/prove.rs", text).len(), 1);
         assert!(crossed("crates/swirl/src/device.rs", text).is_empty());
         for text in [
             "let stark = vm.engine.prove(vm.pk(), context)?;",
             "let stark = vm\n    .engine\n    .prove(vm.pk(), context)?;",
         ] {
-            assert_eq!(crossed("crates/engine/src/prove.rs", text).len(), 1, "{text}");
+            assert_eq!(crossed("crates/openvm/src/prove.rs", text).len(), 1, "{text}");
         }
         let text = "/// Unlike CpuDevice.\n// vm.engine.prove(pk)\nstruct Device;";
-        assert!(crossed("crates/engine/src/prove.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/prove.rs", text).is_empty());
         let text = "std::fs::create_dir_all(dir)?;";
         assert_eq!(crossed("crates/net/src/identity.rs", text).len(), 1);
         assert!(crossed("crates/net/src/durable.rs", text).is_empty());
+    }
+
+    #[test]
+    fn engines_are_known_by_their_children_alone() {
+        let text = "use myriad_openvm::Program;";
+        for file in [
+            "crates/core/src/tree.rs",
+            "crates/cost/src/lib.rs",
+            "crates/engine/src/lib.rs",
+            "crates/net/src/wire/task.rs",
+            "crates/node/src/job/mod.rs",
+            "crates/sim/src/lib.rs",
+        ] {
+            assert_eq!(crossed(file, text).len(), 1, "{file}");
+            assert_eq!(crossed(file, "use openvm_sdk::F;").len(), 1, "{file}");
+        }
+        assert!(crossed("crates/cli/src/files.rs", text).is_empty());
+        assert_eq!(crossed("crates/cli/src/files.rs", "use openvm_sdk::F;").len(), 1);
+        // The name of a file is no name of a crate.
+        assert!(crossed("crates/node/src/job/mod.rs", "pub openvm_toml: Option<String>,").is_empty());
     }
 
     #[test]

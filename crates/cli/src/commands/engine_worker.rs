@@ -1,6 +1,7 @@
 //! `myriad engine-worker`: the child process that runs programs and makes proofs.
 
-use myriad_engine::worker::{KeyAccess, ServeOptions, serve};
+use myriad_engine::worker::{KeyAccess, ServeOptions};
+use myriad_openvm::serve;
 
 use crate::{args::EngineWorker, error::Error};
 

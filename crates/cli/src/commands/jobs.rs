@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::{
     args::{CancelJob, CleanJobs, JobsCommand, ListJobs, ProverFlags, ResumeJob, ShowJob},
     error::Error,
-    proving::{prove, verify_command},
+    files::ProgramFile,
+    proving::{self, prove, verify_command},
     report::{self, Rows},
     settings::{Settings, days},
     terminal::{self, BOLD, CYAN, DIM, GREEN, YELLOW, bytes, count, duration, now_s, plural},
@@ -164,10 +165,15 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
     let mut settings = Settings::load(args)?;
     let jobs = Jobs::of(&settings.data_dir);
     let found = jobs.find(&args.id)?;
-    let (job, record) = {
+    let (kept, record) = {
         let blobs = open_blobs(&settings.data_dir, u64::MAX)?;
         jobs.load(found.id, &blobs)?
     };
+    settings.engines()?.get(record.engine)?;
+    let path = kept.name.clone().into();
+    let program = ProgramFile::of(kept.name.clone(), kept.image, kept.program_config)
+        .map_err(|source| Error::Program { path, source })?;
+    let job = proving::job(kept.name, program, kept.input, kept.verify);
     settings.memory = MemoryBudget::from_bytes(record.memory_bytes);
     settings.max_instructions = record.max_instructions;
     settings.proof = record.final_form;

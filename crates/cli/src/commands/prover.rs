@@ -55,7 +55,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         .map_or_else(|| Machine::detect().cores, usize::from);
     let limits = limits(&settings, threads)?;
     let engine = Child::new(
-        worker(&settings, args, threads)?,
+        [worker(&settings, args, threads)?].into_iter().collect(),
         settings.memory,
         calibration(&settings, threads),
     );
@@ -117,7 +117,7 @@ async fn stop(until_stdin_ends: bool) {
 
 /// The measured speed of this machine, if there is a profile that still holds.
 fn calibration(settings: &Settings, threads: usize) -> Option<Calibration> {
-    match Calibration::measured(&settings.data_dir, threads) {
+    match Calibration::measured(&settings.data_dir, &myriad_openvm::facts(), threads) {
         Ok(Some(calibration)) => {
             terminal::note(format_args!(
                 "the profile says that this machine does the work of {:.2} cores of the reference machine",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use myriad_core::EngineName;
 use myriad_node::prover::{Status, StatusFile};
 use serde::Serialize;
 
@@ -49,6 +50,8 @@ fn show(status: &Status, running: bool) -> Result<(), Error> {
         "No prover is running; this is the state of the last one"
     });
     rows.row("name", &status.peer);
+    let engines: Vec<&str> = status.engines.iter().map(EngineName::as_str).collect();
+    rows.row("engines", &engines.join(", "));
     rows.row("now", &activity(&status.activity));
     for remark in &status.remarks {
         rows.row("note", remark);

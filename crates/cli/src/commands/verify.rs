@@ -58,7 +58,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
         make_keys(&config, settings.memory, program.openvm_toml.clone())?;
         let verifiers = VerifierPool::begin(Arc::new(ProgramOnly {
             image: program.image.clone(),
-            openvm_toml: program.openvm_toml.clone(),
+            program_config: program.openvm_toml.clone(),
             config: config.clone(),
         }));
         // The child says this before it has seen the proof.

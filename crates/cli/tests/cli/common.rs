@@ -112,6 +112,7 @@ pub fn plain_engine_child(keys: &Path, more: &[&str]) -> Worker {
 pub fn worker_config(keys: &Path, more: &[&str]) -> WorkerConfig {
     let args = [&["engine-worker", "--keys", keys.to_str().unwrap()], more].concat();
     WorkerConfig {
+        engine: myriad_openvm::facts(),
         command: env!("CARGO_BIN_EXE_myriad").into(),
         args: args.into_iter().map(str::to_owned).collect(),
         keys: keys.into(),

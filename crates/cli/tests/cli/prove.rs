@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use myriad_engine::{Boundary, Input, KeyCache, Level, MemoryBudget, Plan, Program, Verifier};
+use myriad_engine::{Boundary, Input, Level, MemoryBudget, Plan};
 use myriad_fuzz::Mutator;
+use myriad_openvm::{KeyCache, Program, Verifier};
 use serde_json::Value;
 
 use crate::{

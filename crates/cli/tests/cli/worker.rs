@@ -8,12 +8,13 @@ use std::{
 };
 
 use myriad_engine::{
-    AggregateError, Boundary, ExecuteError, Filling, Input, KeyCache, Level, MemoryBudget,
-    OPENVM_TOML_BYTES_MAX, Program, ProofOf, ProveError, Verifier, VmConfig,
+    AggregateError, Boundary, CONFIG_BYTES_MAX, ExecuteError, Filling, Input, Level, MemoryBudget, ProofOf,
+    ProveError,
     worker::{Failure, Worker, WorkerError},
 };
 use myriad_evm::host::BlockFile;
 use myriad_node::{KEYS_MEMORY_MIN, make_keys};
+use myriad_openvm::{KeyCache, Program, Verifier, VmConfig};
 
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
@@ -163,7 +164,7 @@ fn a_child_verifies_and_says_why_not() {
         public_values: Some(plan.public_values.clone()),
     };
     let start = Instant::now();
-    let shown = verifier.verify(last.clone(), proof.clone()).unwrap();
+    let (shown, _) = verifier.verify(last.clone(), proof.clone()).unwrap();
     let boundary = shown.clone().piece().unwrap();
     eprintln!("verified in {:?}", start.elapsed());
     statement.check_start(&boundary).unwrap();
@@ -190,7 +191,7 @@ fn a_child_verifies_and_says_why_not() {
         );
     }
     // The same child goes on.
-    assert_eq!(verifier.verify(last, proof).unwrap(), shown);
+    assert_eq!(verifier.verify(last, proof).unwrap().0, shown);
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn a_child_makes_keys_or_runs_programs_and_not_both() {
     let mut worker = Worker::spawn(&config).unwrap();
     assert!(worker.make_keys(None, Filling::Missing).is_err_and(not_its_task));
     // The `openvm.toml` of the keys may be a stranger's.
-    let long = " ".repeat(OPENVM_TOML_BYTES_MAX + 1);
+    let long = " ".repeat(CONFIG_BYTES_MAX + 1);
     let refused = maker.make_keys(Some(long), Filling::Missing).unwrap_err();
     assert!(
         refused.to_string().contains("65537 bytes, and 65536 are allowed"),

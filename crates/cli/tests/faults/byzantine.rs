@@ -7,11 +7,12 @@
 
 use std::{fs, path::Path, process::Stdio, sync::mpsc::channel};
 
-use myriad_engine::{Input, KeyCache, Program, Segment, changed_prover};
+use myriad_engine::{Input, Segment};
 use myriad_net::{
     short_name,
     wire::{Lease, Refused, Response, Why, Work},
 };
+use myriad_openvm::{KeyCache, Program, changed_prover};
 use tokio::time::{Duration, sleep};
 
 use crate::{

@@ -20,6 +20,7 @@ const GREEDY: &str = "ulimit -v 1048576; head -c 1 > /dev/null; exec tail /dev/z
 
 fn child() -> LimitedWorker {
     let config = WorkerConfig {
+        engine: myriad_openvm::facts(),
         command: "/bin/sh".into(),
         args: vec!["-c".into(), GREEDY.into()],
         keys: "none".into(),

@@ -7,8 +7,8 @@
 
 use std::{fs, path::Path, sync::mpsc::channel, time::Duration};
 
-use myriad_core::{JobId, TaskId, TaskRef};
-use myriad_engine::{Input, MemoryBudget, Program, Segment};
+use myriad_core::{EngineId, JobId, TaskId, TaskRef};
+use myriad_engine::{Input, MemoryBudget, Segment};
 use myriad_net::{
     Event, Network,
     wire::{
@@ -16,7 +16,8 @@ use myriad_net::{
         Why, Work,
     },
 };
-use myriad_node::{engine_fingerprint, job_id};
+use myriad_node::job_id;
+use myriad_openvm::Program;
 use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
 
 use crate::{
@@ -173,7 +174,7 @@ impl Requester {
         let job = if demand.renamed {
             JobId([0x66; 32])
         } else {
-            job_id(&program, &input)
+            job_id(&program.loaded(&input))
         };
         Lease {
             task: TaskRef {
@@ -185,9 +186,12 @@ impl Requester {
             memory: 1 << 29,
             sources: Sources {
                 program: here(&self.image),
-                openvm_toml: None,
+                program_config: None,
                 input: here(&encoded),
-                engine: *program.config().fingerprint().as_bytes(),
+                engine: EngineId {
+                    fingerprint: *program.config().fingerprint().as_bytes(),
+                    ..myriad_openvm::facts().id
+                },
             },
             instructions: 1000,
             work: Work::Segment(postcard::to_stdvec(&segment).unwrap()),
@@ -215,7 +219,7 @@ impl Requester {
             requester: self.network.peer(),
             sequence: 1,
             open: true,
-            engine: engine_fingerprint(),
+            engine: myriad_openvm::facts().id,
             extent: Some(Extent {
                 instructions: 1000,
                 memory_min: 1 << 29,
@@ -265,7 +269,10 @@ fn segment(image: &[u8], demand: &Demand) -> Segment {
         segment.last = false;
     }
     if demand.bomb {
-        segment.trace_heights.fill(BOMB);
+        // To the requester they are bytes.
+        let mut heights: Vec<u32> = postcard::from_bytes(&segment.details).unwrap();
+        heights.fill(BOMB);
+        segment.details = postcard::to_stdvec(&heights).unwrap();
     }
     segment
 }

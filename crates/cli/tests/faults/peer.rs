@@ -9,7 +9,7 @@ use myriad_net::{
     blob::BlobStore,
     wire::{Lease, OfferMessage, Request, Response, Role, Spent},
 };
-use myriad_node::{KEYS_MEMORY_MIN, engine_fingerprint, make_keys};
+use myriad_node::{KEYS_MEMORY_MIN, make_keys};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{sleep, timeout},
@@ -31,7 +31,7 @@ pub fn join(dir: &Path, role: Role, first: &[&str]) -> (Network, UnboundedReceiv
         identity: Identity::ephemeral(),
         role,
         build: "a stranger's".into(),
-        engine: engine_fingerprint(),
+        engines: vec![myriad_openvm::facts().id],
         listen: myriad_net::Listen::At(vec![LISTEN.parse().unwrap()]),
         external: Vec::new(),
         bootstrap: first.iter().map(|address| address.parse().unwrap()).collect(),
@@ -46,6 +46,7 @@ pub fn join(dir: &Path, role: Role, first: &[&str]) -> (Network, UnboundedReceiv
 pub fn engine() -> Worker {
     let keys = keys().to_string_lossy().into_owned();
     let config = WorkerConfig {
+        engine: myriad_openvm::facts(),
         command: env!("CARGO_BIN_EXE_myriad").into(),
         args: vec!["engine-worker".into(), "--keys".into(), keys.clone()],
         keys: keys.into(),
@@ -90,6 +91,7 @@ impl Stranger {
             memory: 4 << 30,
             threads: 1,
             speed: 1000,
+            engines: vec![myriad_openvm::facts().id.name],
             holds: Vec::new(),
         };
         self.network.ask(self.requester, Request::Offer(offer)).await.ok()

@@ -8,7 +8,7 @@ mod limits;
 
 use std::{fs::File, io::Read, path::Path};
 
-use myriad_core::Kind;
+use myriad_core::{EngineName, Kind};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -34,11 +34,18 @@ pub struct Profile {
     /// The fingerprint of the engine that measured, in hex: another engine takes other times, and a
     /// node does not believe a profile of one.
     pub engine: String,
+    /// The name of that engine; in profiles of older builds, OpenVM's, which was the only one.
+    #[serde(default = "only_engine")]
+    pub engine_name: EngineName,
     pub machine: Machine,
     /// BLAKE3 of memory, in bytes a second, on one thread.
     pub hash_bytes_per_s: f64,
     pub disk: Disk,
     pub programs: Vec<Program>,
+}
+
+fn only_engine() -> EngineName {
+    "openvm".parse().expect("it is a name")
 }
 
 /// The machine.

@@ -1,44 +1,30 @@
-//! Proving and verifying keys, kept on disk by the text of the `openvm.toml` that describes their
-//! configuration.
+//! Proving and verifying keys, kept on disk by the text of the configuration that they follow from.
+//! Only an engine reads what is in them.
 //!
-//! A set of keys has about 300 KB and takes seconds to make. Two processes that want the same set
-//! at once make it once: the second waits for the first one's lock. A set is written to a temporary
-//! name, synced and renamed, and carries its own hash, so that a torn or damaged file is made
-//! again.
+//! A set of OpenVM's keys has about 300 KB and takes seconds to make. Two processes that want the
+//! same set at once make it once: the second waits for the first one's lock. A set is written to a
+//! temporary name, synced and renamed, and carries its own hash, so that a torn or damaged file is
+//! made again.
 //!
 //! A child makes the keys for a stranger's text, and its caller writes the file
-//! ([`KeyCache::fill`]). The file's name follows from the text and not from the child's reading of
+//! ([`KeyFolder::fill`]). The file's name follows from the text and not from the child's reading of
 //! it. So an attacker that takes over the child can spoil the keys of that text, and no others.
 
 use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use openvm_continuations::prover::InnerCpuProver;
-use openvm_sdk::{
-    SC,
-    config::{AggregationSystemParams, MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
-    keygen::AppProvingKey,
-};
-use openvm_sdk_config::SdkVmConfig;
-use openvm_stark_backend::keygen::types::MultiStarkProvingKey;
-use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-use openvm_verify_stark_host::pvs::VkCommit;
-use serde::{Deserialize, Serialize};
-use tracing::info_span;
-
-use crate::{VmConfig, config::Description, error::KeyError, own_engine::OwnEngine, program::caught};
+use crate::KeyError;
 
 /// First bytes of a key file; the number is the version of its layout.
 const MAGIC: &[u8; 16] = b"myriad keys v2\n\0";
 const HASH_BYTES: usize = 32;
 /// Most bytes of a key file; the largest measured, for all extensions, has under 2 MB.
-pub(crate) const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
+pub const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// Most sets of keys that are kept: more than anybody has configurations. Strangers' jobs bring
 /// theirs, so the folder would grow without end. This many sets have some 130 MB, and never more
@@ -62,30 +48,33 @@ pub enum Filling {
 
 /// A folder of keys.
 #[derive(Clone, Debug)]
-pub struct KeyCache {
+pub struct KeyFolder {
     dir: PathBuf,
 }
 
-/// Everything that proves and verifies for one configuration.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct KeySet {
-    pub app: AppProvingKey<SdkVmConfig>,
-    pub leaf: Arc<MultiStarkProvingKey<SC>>,
-    pub internal_for_leaf: Arc<MultiStarkProvingKey<SC>>,
-    pub internal_recursive: Arc<MultiStarkProvingKey<SC>>,
-    pub commits: VkCommits,
+/// BLAKE3 of the text that describes a configuration; none for the one that needs no text. It can
+/// be known without reading a stranger's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description(Option<[u8; 32]>);
+
+impl Description {
+    pub fn of(config: Option<&str>) -> Self {
+        Self(config.map(|text| *blake3::hash(text.as_bytes()).as_bytes()))
+    }
+
+    /// The name of the keys that a build of an engine, by its fingerprint, makes for it.
+    pub fn key_name(self, build: &[u8; 32]) -> String {
+        let mut hasher = blake3::Hasher::new_derive_key("myriad engine key file v2");
+        hasher.update(build);
+        match self.0 {
+            None => hasher.update(&[0]),
+            Some(hash) => hasher.update(&[1]).update(&hash),
+        };
+        hasher.finalize().to_string()
+    }
 }
 
-/// The commitments by which a proof says which keys its children were verified with.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct VkCommits {
-    pub app: VkCommit<F>,
-    pub leaf: VkCommit<F>,
-    pub internal_for_leaf: VkCommit<F>,
-    pub internal_recursive: VkCommit<F>,
-}
-
-impl KeyCache {
+impl KeyFolder {
     /// Uses `dir`, which is made when the first keys are written to it.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
@@ -137,66 +126,53 @@ impl KeyCache {
         Ok(())
     }
 
-    /// Whether the keys of a configuration are there, and whole.
-    pub fn has(&self, config: &VmConfig) -> bool {
-        let path = self.path(config.described());
-        let has = matches!(read(&path, config), Ok(Some(_)));
+    /// Whether a file of keys of this name is there, and whole. Only an engine can say whether it
+    /// has keys.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`] if the file cannot be read.
+    pub fn has(&self, name: &str) -> Result<bool, KeyError> {
+        let path = self.path(name);
+        let has = whole(&path)?.is_some();
         if has {
             touch(&path);
         }
-        has
+        Ok(has)
     }
 
-    /// Makes the keys of a configuration in this process if they are not there: where the
-    /// configuration is the caller's own.
+    /// The keys of this name, as [`Self::file_of`] was given them; none if they are missing or
+    /// damaged.
     ///
     /// # Errors
-    /// A folder that cannot be read or written, or a configuration that has no keys.
-    pub fn ensure(&self, config: &VmConfig) -> Result<(), KeyError> {
-        self.load(config).map(drop)
+    /// [`KeyError::Io`] if the file cannot be read.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, KeyError> {
+        let Some(mut file) = read_file(&self.path(name))? else {
+            return Ok(None);
+        };
+        let keys = body(&file).map(<[u8]>::len);
+        Ok(keys.map(|bytes| file.split_off(file.len() - bytes)))
     }
 
-    /// The keys of a configuration, which have to be there: an engine child that works with them
-    /// cannot make them.
-    pub(crate) fn get(&self, config: &VmConfig) -> Result<KeySet, KeyError> {
-        let _span = info_span!("keys.read").entered();
-        let path = self.path(config.described());
-        read(&path, config)?.ok_or(KeyError::Missing { path })
+    /// The file of encoded keys, with the hash that shows damage.
+    pub fn file_of(keys: &[u8]) -> Vec<u8> {
+        [MAGIC, blake3::hash(keys).as_bytes().as_slice(), keys].concat()
     }
 
-    /// The keys of a configuration, made if need be; see [`Self::ensure`].
-    pub(crate) fn load(&self, config: &VmConfig) -> Result<KeySet, KeyError> {
-        let path = self.path(config.described());
-        if let Some(keys) = read(&path, config)? {
-            touch(&path);
-            return Ok(keys);
-        }
-        self.prepare()?;
-        let _lock = Lock::take(&path, || true)?;
-        // Another process may have made them while this one waited.
-        if let Some(keys) = read(&path, config)? {
-            return Ok(keys);
-        }
-        let keys = generate(config)?;
-        write(&path, &encode(config, &keys)?)?;
-        Ok(keys)
-    }
-
-    /// If `filling` says so, keeps the result of `make` as the keys of the configuration that an
-    /// `openvm.toml` describes, or of the plain configuration without one. It is not decoded here.
-    /// While another process makes the same keys, this one waits as long as `waits` says so.
+    /// If `filling` says so, keeps the result of `make`, a [file of keys](Self::file_of), under
+    /// this name. It is not decoded here. While another process makes the same keys, this one waits
+    /// as long as `waits` says so.
     ///
     /// # Errors
     /// The errors of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] if the result is not a file of
     /// keys.
-    pub(crate) fn fill<E: From<KeyError>>(
+    pub fn fill<E: From<KeyError>>(
         &self,
-        openvm_toml: Option<&str>,
+        name: &str,
         filling: Filling,
         waits: impl Fn() -> bool,
         make: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<(), E> {
-        let path = self.path(Description::of(openvm_toml));
+        let path = self.path(name);
         let found = whole(&path)?;
         if found.is_some() && filling == Filling::Missing {
             touch(&path);
@@ -226,8 +202,9 @@ impl KeyCache {
         filled
     }
 
-    fn path(&self, described: Description) -> PathBuf {
-        self.dir.join(format!("{}.keys", described.key_name()))
+    /// The file of the keys of this name.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.keys"))
     }
 }
 
@@ -259,51 +236,6 @@ impl Lock {
     }
 }
 
-/// The file of a configuration's keys, made now: what [`KeyCache::fill`] takes.
-pub(crate) fn make(config: &VmConfig) -> Result<Vec<u8>, KeyError> {
-    encode(config, &generate(config)?)
-}
-
-fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
-    caught(|| {
-        let app = AppProvingKey::keygen(config.app_config()).map_err(|e| KeyError::Keygen {
-            reason: e.to_string(),
-        })?;
-        let app_vk = app.app_vm_pk.vm_pk.get_vk();
-        let params = AggregationSystemParams::default();
-        let leaf = InnerCpuProver::<MAX_NUM_CHILDREN_LEAF>::new::<OwnEngine>(
-            Arc::new(app_vk),
-            params.leaf,
-            false,
-            None,
-        );
-        let (leaf, app_commit) = (leaf.get_pk(), leaf.get_vk_commit(false));
-        let internal = |child: &MultiStarkProvingKey<SC>, recursive| {
-            InnerCpuProver::<MAX_NUM_CHILDREN_INTERNAL>::new::<OwnEngine>(
-                Arc::new(child.get_vk()),
-                params.internal.clone(),
-                recursive,
-                None,
-            )
-        };
-        let internal_for_leaf = internal(&leaf, false);
-        let internal_recursive = internal(&internal_for_leaf.get_pk(), true);
-        Ok(KeySet {
-            app,
-            commits: VkCommits {
-                app: app_commit,
-                leaf: internal_for_leaf.get_vk_commit(false),
-                internal_for_leaf: internal_recursive.get_vk_commit(false),
-                internal_recursive: internal_recursive.get_vk_commit(true),
-            },
-            leaf,
-            internal_for_leaf: internal_for_leaf.get_pk(),
-            internal_recursive: internal_recursive.get_pk(),
-        })
-    })
-    .unwrap_or_else(|reason| Err(KeyError::Keygen { reason }))
-}
-
 /// The bytes of a file of keys; none if the file is missing or too large.
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
     match fs::metadata(path) {
@@ -330,27 +262,6 @@ fn whole(path: &Path) -> Result<Option<blake3::Hash>, KeyError> {
 fn touch(path: &Path) {
     // If the use cannot be noted, the set may be removed and is made again.
     let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
-}
-
-/// The keys of a configuration in a file; none if the file is missing or damaged.
-fn read(path: &Path, config: &VmConfig) -> Result<Option<KeySet>, KeyError> {
-    let Some(file) = read_file(path)? else {
-        return Ok(None);
-    };
-    let stored: Option<([u8; 32], KeySet)> = body(&file).and_then(|body| bitcode::deserialize(body).ok());
-    let keys = stored.and_then(|(of, keys)| (of == *config.fingerprint().as_bytes()).then_some(keys));
-    if keys.is_none() {
-        tracing::warn!(path = %path.display(), "this key file is damaged; the keys have to be made again");
-    }
-    Ok(keys)
-}
-
-fn encode(config: &VmConfig, keys: &KeySet) -> Result<Vec<u8>, KeyError> {
-    let stored = (*config.fingerprint().as_bytes(), keys);
-    let body = bitcode::serialize(&stored).map_err(|e| KeyError::Keygen {
-        reason: e.to_string(),
-    })?;
-    Ok([MAGIC, blake3::hash(&body).as_bytes().as_slice(), &body].concat())
 }
 
 fn write(path: &Path, file: &[u8]) -> Result<(), KeyError> {

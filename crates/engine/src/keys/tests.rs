@@ -7,9 +7,14 @@ use std::sync::{
 
 use super::*;
 
-/// A file that is whole, and has no keys.
+/// A file that is whole.
 fn file_of(body: &[u8]) -> Vec<u8> {
-    [MAGIC, blake3::hash(body).as_bytes().as_slice(), body].concat()
+    KeyFolder::file_of(body)
+}
+
+/// The name of the keys of a text.
+fn name(text: Option<&str>) -> String {
+    Description::of(text).key_name(&[3; 32])
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -22,28 +27,11 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn damaged_and_missing_files_are_no_keys() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.keys");
-    let config = VmConfig::riscv32();
-    assert!(read(&path, &config).unwrap().is_none());
-    for content in [
-        b"".as_slice(),
-        b"myriad",
-        &[MAGIC.as_slice(), &[7; 100]].concat(),
-        &file_of(&[7; 100]),
-    ] {
-        fs::write(&path, content).unwrap();
-        assert!(read(&path, &config).unwrap().is_none());
-    }
-}
-
-#[test]
 fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = KeyCache::new(dir.path());
+    let cache = KeyFolder::new(dir.path());
     let fill = |text: Option<&str>, file: Vec<u8>| {
-        cache.fill(text, Filling::Missing, || true, || Ok::<_, KeyError>(file))
+        cache.fill(&name(text), Filling::Missing, || true, || Ok::<_, KeyError>(file))
     };
     let others = |but: &str| -> Vec<(String, Vec<u8>)> {
         let names = names(dir.path())
@@ -54,8 +42,8 @@ fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
     };
     fill(None, file_of(b"plain")).unwrap();
     fill(Some("a"), file_of(b"of a")).unwrap();
-    let name = Description::of(Some("b")).key_name();
-    let before = others(&name);
+    let of_b = name(Some("b"));
+    let before = others(&of_b);
     // The answer spoils no other keys, whatever it says, in whatever form.
     for wrong in [
         Vec::new(),
@@ -67,16 +55,17 @@ fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
         assert_eq!(others("none"), before, "nothing is left of it");
     }
     fill(Some("b"), file_of(b"plain")).unwrap();
-    assert_eq!(others(&name), before);
+    assert_eq!(others(&of_b), before);
     // Keys that are there are not made again.
     let made = cache.fill(
-        Some("a"),
+        &name(Some("a")),
         Filling::Missing,
         || true,
         || -> Result<_, KeyError> { unreachable!() },
     );
     assert_eq!(made, Ok(()));
-    assert!(!cache.has(&VmConfig::riscv32()), "it is whole, and no keys");
+    assert_eq!(cache.has(&of_b), Ok(true));
+    assert_eq!(cache.read(&of_b), Ok(Some(b"plain".to_vec())));
 }
 
 #[test]
@@ -94,8 +83,8 @@ fn two_at_once_make_the_keys_once() {
             for _ in 0..4 {
                 scope.spawn(|| {
                     start.wait();
-                    let cache = KeyCache::new(dir.path());
-                    cache.fill(None, filling, || true, slowly).unwrap();
+                    let cache = KeyFolder::new(dir.path());
+                    cache.fill(&name(None), filling, || true, slowly).unwrap();
                 });
             }
         });
@@ -103,19 +92,15 @@ fn two_at_once_make_the_keys_once() {
     };
     assert_eq!(made_by(Filling::Missing), 1);
     assert_eq!(made_by(Filling::Missing), 0);
-    let path = KeyCache::new(dir.path()).path(Description::of(None));
+    let path = KeyFolder::new(dir.path()).path(&name(None));
     fs::write(&path, file_of(b"rot")).unwrap();
     assert_eq!(made_by(Filling::Rotten), 1);
     // A caller that does not wait, since it is to be stopped, makes them too.
-    let lock = File::create(
-        dir.path()
-            .join(format!("{}.lock", Description::of(Some("a")).key_name())),
-    )
-    .unwrap();
+    let lock = File::create(dir.path().join(format!("{}.lock", name(Some("a"))))).unwrap();
     lock.lock().unwrap();
     let start = Instant::now();
-    let stopped = KeyCache::new(dir.path()).fill(
-        Some("a"),
+    let stopped = KeyFolder::new(dir.path()).fill(
+        &name(Some("a")),
         Filling::Missing,
         || false,
         || {
@@ -144,7 +129,7 @@ fn what_killed_processes_have_left_is_removed() {
             file.set_modified(modified).unwrap();
         }
     }
-    KeyCache::new(dir.path()).prepare().unwrap();
+    KeyFolder::new(dir.path()).prepare().unwrap();
     assert_eq!(names(dir.path()), [".tmpy.part", "a.keys", "a.lock", "c.lock"]);
 }
 
@@ -161,7 +146,7 @@ fn strangers_keys_do_not_pile_up() {
     }
     // The keys that were made first are in use.
     touch(&dir.path().join("000.keys"));
-    KeyCache::new(dir.path()).prepare().unwrap();
+    KeyFolder::new(dir.path()).prepare().unwrap();
     let left = names(dir.path());
     assert_eq!(left.len(), 2 * (KEY_SETS_MAX - 1), "there is room for one more");
     let gone = SURPLUS + 1;
@@ -179,13 +164,13 @@ fn strangers_keys_do_not_pile_up() {
 #[test]
 fn keys_that_are_used_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = KeyCache::new(dir.path());
+    let cache = KeyFolder::new(dir.path());
     let fill = || {
         let make = || Ok::<_, KeyError>(file_of(b"keys"));
-        cache.fill(None, Filling::Missing, || true, make).unwrap();
+        cache.fill(&name(None), Filling::Missing, || true, make).unwrap();
     };
     fill();
-    let path = cache.path(Description::of(None));
+    let path = cache.path(&name(None));
     let old = SystemTime::now() - LEFT_OVER_AFTER;
     File::open(&path).unwrap().set_modified(old).unwrap();
     fill();
@@ -197,32 +182,29 @@ fn keys_that_are_used_are_kept() {
 #[test]
 fn a_file_that_is_whole_and_has_no_keys_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = KeyCache::new(dir.path());
-    let config = VmConfig::riscv32();
+    let cache = KeyFolder::new(dir.path());
     let (rotten, anew) = (file_of(b"rot"), file_of(b"anew"));
     let fill = |filling, file: &[u8]| {
         cache
-            .fill(None, filling, || true, || Ok::<_, KeyError>(file.to_vec()))
+            .fill(&name(None), filling, || true, || Ok::<_, KeyError>(file.to_vec()))
             .unwrap();
-        fs::read(cache.path(config.described())).unwrap()
+        fs::read(cache.path(&name(None))).unwrap()
     };
     assert_eq!(fill(Filling::Missing, &rotten), rotten);
     // A caller that has not tried to read it sees nothing wrong.
     assert_eq!(fill(Filling::Missing, &anew), rotten);
-    assert!(!cache.has(&config));
-    assert!(matches!(cache.get(&config), Err(KeyError::Missing { .. })));
     assert_eq!(fill(Filling::Rotten, &anew), anew);
 }
 
 #[test]
-fn keys_that_are_not_there_are_missed_and_not_made() {
+fn damaged_and_missing_files_are_not_read() {
     let dir = tempfile::tempdir().unwrap();
-    let cache = KeyCache::new(dir.path());
-    let error = cache.get(&VmConfig::riscv32()).err().unwrap();
-    assert!(
-        matches!(&error, KeyError::Missing { path } if path.starts_with(dir.path())),
-        "{error}"
-    );
-    assert!(!cache.has(&VmConfig::riscv32()));
+    let cache = KeyFolder::new(dir.path());
+    assert_eq!(cache.read("x"), Ok(None));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    for content in [b"".as_slice(), b"myriad", &[MAGIC.as_slice(), &[7; 100]].concat()] {
+        fs::write(cache.path("x"), content).unwrap();
+        assert_eq!(cache.read("x"), Ok(None));
+        assert_eq!(cache.has("x"), Ok(false));
+    }
 }

@@ -1,7 +1,8 @@
-//! The engine in a child process.
+//! An engine in a child process. The frames and the confinement are the same for all engines; the
+//! child's work is its own ([`Engine`]).
 //!
 //! ```text
-//!  caller                                    child: `myriad engine-worker`
+//!  caller                                    child: the engine's own binary, or `myriad engine-worker`
 //!  ──────                                    ──────────────────────────────
 //!  Worker::spawn ─────── starts ───────────▶ serve
 //!  load ──────────────── Load ─────────────▶ keeps program and input, and keys where only the input is another
@@ -26,22 +27,28 @@
 //! no file at all: the caller writes the keys that it answers with.
 
 mod client;
+mod config;
 mod confine;
 mod death;
 mod error;
 mod output;
 mod protocol;
+mod registry;
 mod serve;
+mod shared;
 mod source;
 mod told;
 mod usage;
 
-pub use client::{Stopper, Worker, WorkerConfig, data_bytes_max, has_keys};
+pub use client::Worker;
+pub use config::{WorkerConfig, data_bytes_max};
 pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use error::WorkerError;
-pub use protocol::{Failure, Loaded};
-pub use serve::{ServeError, ServeOptions, serve};
-pub(crate) use serve::{aggregated, finished, proven};
+pub use output::GuestOutput;
+pub use protocol::Failure;
+pub use registry::{Engines, NoEngine};
+pub use serve::{Engine, Reports, ServeError, ServeOptions, serve};
+pub use shared::Stopper;
 pub use source::Source;
 pub use usage::Usage;

@@ -1,7 +1,7 @@
 //! Keeps the text that the guest program prints apart from the frames.
 //!
-//! OpenVM prints it to the process's stdout. A pipe stands there instead; a thread empties it, so
-//! that the guest never waits, and keeps the end, which is where a panic says why.
+//! An engine prints it to the process's stdout. A pipe stands there instead; a thread empties it,
+//! so that the guest never waits, and keeps the end, which is where a panic says why.
 
 use std::{
     collections::VecDeque,
@@ -19,8 +19,9 @@ use nix::{
 /// Bytes of output that are kept.
 const TAIL_BYTES_MAX: usize = 8 << 10;
 
+/// The text that programs print in this process.
 #[derive(Clone)]
-pub(super) struct GuestOutput {
+pub struct GuestOutput {
     inner: Arc<Mutex<Tail>>,
 }
 
@@ -63,7 +64,7 @@ impl GuestOutput {
     }
 
     /// The text that was printed since the last call, or the end of it.
-    pub(super) fn take(&self) -> String {
+    pub fn take(&self) -> String {
         // Rust keeps an unfinished line in a buffer of its own.
         let _ = io::stdout().flush();
         let mut tail = self.lock();

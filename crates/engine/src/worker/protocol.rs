@@ -7,20 +7,30 @@ use thiserror::Error;
 
 use super::usage::Usage;
 use crate::{
-    Account, AggregateError, Boundary, ConfigError, ExecuteError, FinalForm, InputError, KeyError, Level,
-    MemoryBudget, Plan, ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
+    Account, AggregateError, Boundary, CHILDREN_MAX, ExecuteError, FINAL_PROOF_BYTES_MAX, FinalForm,
+    InputError, KEY_FILE_BYTES_MAX, KeyError, Level, Loaded, MemoryBudget, NODE_PROOF_BYTES_MAX,
+    PLAN_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, Plan, ProofOf, ProveError, SEGMENT_PROOF_BYTES_MAX, Segment,
+    Shown, Statement, VerifyError,
 };
 
 /// Most bytes of the files of a request: the largest program and the largest input together, and
 /// some more.
 pub(super) const FILES_BYTES_MAX: u64 = 512 << 20;
 /// Most files of a request: a program and an input, or the children of a leaf.
-pub(super) const FILES_MAX: usize = 8;
+pub(super) const FILES_MAX: usize = CHILDREN_MAX;
 /// Most bytes of a frame from a caller: the segments of a plan, each with its trace heights.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
-/// Most bytes of a frame from a child, which may be in a stranger's hands: a plan, keys, or a proof
-/// of 16 MiB at most.
-pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of a failure, which has up to 8 KiB that the program has printed, and three times as
+/// many if they are no text.
+pub(super) const FAILURE_BYTES_MAX: usize = 32 << 10;
+/// Most bytes of an answer around what its kind has most of: the usage, lengths and numbers.
+const AROUND_BYTES_MAX: usize = 1 << 10;
+/// Most bytes of a boundary: two pcs, two digests of eight words, and an exit code.
+const BOUNDARY_BYTES_MAX: usize = 2 * 5 + 2 * 8 * 5 + 6;
+/// Most bytes of a statement beside the file that belongs to it; and of that file.
+const STATEMENT_BYTES_MAX: usize = 64 << 10;
+/// Most bytes of an account: three numbers for each of 256 labels.
+const SPENT_BYTES_MAX: usize = 256 * 3 * 10;
 
 /// A request, and the number of bytes of each file that follows it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,15 +42,15 @@ pub(super) struct RequestHead {
 /// A request of a caller to its child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Make the keys of the configuration that this `openvm.toml` describes. Only a child that was
-    /// started for it does, and nothing else.
+    /// Make the keys of the configuration that this text describes. Only a child that was started
+    /// for it does, and nothing else.
     MakeKeys {
-        openvm_toml: Option<String>,
+        config: Option<String>,
     },
     /// Work on this program and input from now on. Their files follow: the program's, and the
     /// encoded input.
     Load {
-        openvm_toml: Option<String>,
+        config: Option<String>,
     },
     Plan {
         budget: MemoryBudget,
@@ -73,6 +83,32 @@ pub(super) enum Request {
     PrepareVerifier,
     /// The proof follows.
     Verify(ProofOf),
+    /// Try to read the keys of the configuration that this text describes.
+    ReadKeys {
+        config: Option<String>,
+    },
+}
+
+impl Request {
+    /// The most bytes of an answer to it. A child may be in a stranger's hands, and its caller
+    /// keeps the answer in memory.
+    pub(super) fn answer_bytes_max(&self) -> usize {
+        let most = match self {
+            Self::MakeKeys { .. } => KEY_FILE_BYTES_MAX as usize,
+            Self::Load { .. } | Self::Execute { .. } | Self::ReadKeys { .. } => 0,
+            Self::Plan { .. } => PLAN_BYTES_MAX + PUBLIC_VALUES_BYTES_MAX,
+            Self::Account { .. } => SPENT_BYTES_MAX + PUBLIC_VALUES_BYTES_MAX,
+            Self::Boundaries(segments) => segments.len().saturating_mul(BOUNDARY_BYTES_MAX),
+            Self::Prove(_) => SEGMENT_PROOF_BYTES_MAX,
+            Self::Aggregate { .. } => NODE_PROOF_BYTES_MAX,
+            Self::Finish { .. } => FINAL_PROOF_BYTES_MAX,
+            Self::PrepareVerifier => STATEMENT_BYTES_MAX,
+            // Only a final proof shows public values.
+            Self::Verify(ProofOf::Final { .. }) => PUBLIC_VALUES_BYTES_MAX,
+            Self::Verify(_) => BOUNDARY_BYTES_MAX,
+        };
+        most.max(FAILURE_BYTES_MAX).saturating_add(AROUND_BYTES_MAX)
+    }
 }
 
 /// The answer to one request.
@@ -97,28 +133,20 @@ pub(super) enum Answer {
     Account(Account),
     /// Further segments of the plan. The answer comes later.
     Cut(Vec<Segment>),
-}
-
-/// The job that a child was given, by hashes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Loaded {
-    /// See [`Program::hash`](crate::Program::hash).
-    pub program: [u8; 32],
-    /// See [`Input::hash`](crate::Input::hash).
-    pub input: [u8; 32],
-    /// The fingerprint of the program's configuration.
-    pub engine: [u8; 32],
+    KeysRead,
 }
 
 /// Why a request failed, with the child alive and ready for the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum Failure {
-    #[error(transparent)]
-    Program(#[from] ProgramError),
+    /// The program was refused, for this reason.
+    #[error("{0}")]
+    Program(String),
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    /// The text that configures its virtual machine was refused, for this reason.
+    #[error("{0}")]
+    Config(String),
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error(transparent)]
@@ -135,9 +163,21 @@ pub enum Failure {
     Files { actual: usize, expected: usize },
     #[error("an engine child makes keys or runs programs; this one was asked for the other")]
     NotItsTask,
+    #[error(
+        "the engine child failed, and gives {bytes} bytes of reason where {FAILURE_BYTES_MAX} are allowed"
+    )]
+    Untold { bytes: usize },
 }
 
 impl Failure {
+    /// The failure, or that it is too long to be told.
+    pub(super) fn tellable(self) -> Self {
+        match postcard::to_stdvec(&self).expect("a failure is plain data").len() {
+            ..=FAILURE_BYTES_MAX => self,
+            bytes => Self::Untold { bytes },
+        }
+    }
+
     /// Whether the child could not read its keys.
     pub fn is_of_keys(&self) -> bool {
         matches!(
@@ -221,6 +261,66 @@ mod tests {
         assert_eq!(read().as_deref(), Some("one"));
         assert_eq!(read().as_deref(), Some("two"));
         assert_eq!(read(), None);
+    }
+
+    #[test]
+    fn a_failure_is_told_unless_it_is_too_long() {
+        let failure = |bytes| Failure::Program("x".repeat(bytes));
+        assert_eq!(failure(1000).tellable(), failure(1000));
+        let long = failure(FAILURE_BYTES_MAX).tellable();
+        assert!(matches!(long, Failure::Untold { .. }), "{long}");
+    }
+
+    #[test]
+    fn an_answer_has_room_for_the_largest_that_is_allowed() {
+        let room = |request: Request, answer: Answer| {
+            let usage = Usage {
+                peak_bytes: u64::MAX,
+                planned_bytes: u64::MAX,
+                ..Usage::default()
+            };
+            let result = Ok(answer);
+            let bytes = postcard::to_stdvec(&Response { usage, result }).unwrap().len();
+            request.answer_bytes_max().checked_sub(bytes).unwrap()
+        };
+        let root = crate::Root([u32::MAX; 8]);
+        let boundary = Boundary {
+            initial_pc: u32::MAX,
+            final_pc: u32::MAX,
+            initial_root: root,
+            final_root: root,
+            exit_code: Some(u32::MAX),
+        };
+        let segment = Segment {
+            index: 0,
+            instret_start: 0,
+            num_insns: 1,
+            details: Vec::new(),
+            last: true,
+            cells: 1,
+            interactions: 1,
+            peak_bytes: 1,
+        };
+        let boundaries = Request::Boundaries(vec![segment.clone(); 1000]);
+        room(boundaries, Answer::Boundaries(vec![boundary; 1000]));
+        let proof = |bytes| Answer::Proof(vec![0; bytes]);
+        let proven = room(Request::Prove(segment), proof(SEGMENT_PROOF_BYTES_MAX));
+        assert!(proven < AROUND_BYTES_MAX, "and for no more: {proven}");
+        let level = Level::LEAF;
+        room(Request::Aggregate { level }, proof(NODE_PROOF_BYTES_MAX));
+        let verify = Request::Verify(ProofOf::Node(level));
+        room(verify, Answer::Holds(Shown::Piece(boundary)));
+        let spent = crate::Spent {
+            times: u64::MAX,
+            instructions: u64::MAX,
+            cells: u64::MAX,
+        };
+        let account = Account {
+            spent: vec![spent; 256],
+            public_values: vec![0; PUBLIC_VALUES_BYTES_MAX],
+        };
+        let max_instructions = u64::MAX;
+        room(Request::Account { max_instructions }, Answer::Account(account));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The child's side: reads requests, works, answers, and ends when its caller does.
+//! The child's side: reads requests, has its engine work, answers, and ends when its caller does.
 
 use std::{
     fs::File,
@@ -14,19 +14,14 @@ use super::{
     confine::{self, ConfineError, KeyAccess},
     output::GuestOutput,
     protocol::{
-        ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
-        read_files, read_frame, write_frame,
+        Answer, Failure, REQUEST_BYTES_MAX, Request, RequestHead, Response, read_files, read_frame,
+        write_frame,
     },
     usage::{Meter, Usage},
 };
 use crate::{
-    AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
-    VerifyError, VmConfig, accounting,
-    aggregate::Aggregator,
-    circuit::Circuit,
-    execute, final_proof, keys,
-    prove::SegmentProver,
-    truth::{self, Walk},
+    Account, Boundary, FinalForm, Input, Level, Loaded, MemoryBudget, Plan, ProofOf, Segment, Shown,
+    Statement,
 };
 
 /// The arguments of a child.
@@ -52,13 +47,125 @@ pub enum ServeError {
     Confine(#[from] ConfineError),
 }
 
-/// Answers requests from stdin on stdout until stdin ends, confined from the start.
+/// A listener that is told of segments while they are cut.
+pub struct Reports<'a> {
+    /// The segments of an execution that has more than this many are told of. All that are known
+    /// come first, and then each.
+    pub from: usize,
+    pub tell: &'a mut dyn FnMut(&[Segment]),
+}
+
+/// The work of an engine, in a child process that is confined already. This is all that an engine
+/// has to bring.
+///
+/// All bytes that it gets may be a stranger's, and so may the program be: it bounds them before it
+/// decodes them. Whatever goes wrong is a [`Failure`]; a panic ends the child, and the caller tells
+/// its user so.
+pub trait Engine {
+    /// The [file](crate::KeyFolder::file_of) of the keys of the configuration that this text
+    /// describes; without one, of the configuration that needs none. An engine without keys gives a
+    /// file of nothing.
+    ///
+    /// # Errors
+    /// A text that is refused, or a configuration that has no keys.
+    fn make_keys(&mut self, config: Option<&str>) -> Result<Vec<u8>, Failure>;
+
+    /// Tries to read these keys.
+    ///
+    /// # Errors
+    /// A text that is refused, or keys that are missing or rotten.
+    fn read_keys(&mut self, config: Option<&str>) -> Result<(), Failure>;
+
+    /// Works on this program and input from now on.
+    ///
+    /// # Errors
+    /// A program, or its configuration, that is refused.
+    fn load(&mut self, image: Vec<u8>, config: Option<&str>, input: Input) -> Result<Loaded, Failure>;
+
+    /// Executes the program, and cuts the execution into segments that can be proven within
+    /// `budget`. The same program, input and budget give the same plan.
+    ///
+    /// # Errors
+    /// A program that fails, or that cannot be cut for the budget.
+    fn plan(
+        &mut self,
+        budget: MemoryBudget,
+        max_instructions: u64,
+        reports: Option<Reports<'_>>,
+    ) -> Result<Plan, Failure>;
+
+    /// Executes the program, and counts by its marks.
+    ///
+    /// # Errors
+    /// A program that fails.
+    fn account(&mut self, max_instructions: u64) -> Result<Account, Failure>;
+
+    /// Executes the first `instructions`, as it does to reach the start of a segment.
+    ///
+    /// # Errors
+    /// A program that fails.
+    fn execute(&mut self, instructions: u64) -> Result<(), Failure>;
+
+    /// Executes, and finds the true boundary of each of these segments: the first of a plan, or
+    /// those that follow the ones that were asked for last.
+    ///
+    /// # Errors
+    /// Segments that the execution does not have.
+    fn boundaries(&mut self, segments: &[Segment]) -> Result<Vec<Boundary>, Failure>;
+
+    /// Proves a segment, and verifies the proof.
+    ///
+    /// # Errors
+    /// A segment that the execution does not have, or a proof that does not verify.
+    fn prove(&mut self, segment: &Segment) -> Result<Vec<u8>, Failure>;
+
+    /// Makes one proof of those of neighbouring pieces, in order, and verifies it. A node over one
+    /// child may be the child's proof with the level put before it: the bytes have to be others.
+    ///
+    /// # Errors
+    /// Children that are no proofs of neighbours, or a proof that does not verify.
+    fn aggregate(&mut self, level: Level, children: &[Vec<u8>]) -> Result<Vec<u8>, Failure>;
+
+    /// Makes the file of the final proof of the tree's top node, on `level`, and verifies it.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    fn finish(
+        &mut self,
+        level: Level,
+        form: FinalForm,
+        top: &[u8],
+        last_segment: &[u8],
+    ) -> Result<Vec<u8>, Failure>;
+
+    /// Makes ready to verify proofs, and says what proofs of the program must state.
+    ///
+    /// # Errors
+    /// Keys that are missing.
+    fn statement(&mut self) -> Result<Statement, Failure>;
+
+    /// Verifies a proof of the program, and says what it shows. It accepts only proofs that another
+    /// node can be made over.
+    ///
+    /// # Errors
+    /// [`Failure::Verify`] if the proof does not count.
+    fn verify(&mut self, of: &ProofOf, proof: &[u8]) -> Result<Shown, Failure>;
+
+    /// The most bytes that a proof was planned to take since the last call; zero if there was none.
+    fn planned_bytes(&mut self) -> u64;
+}
+
+/// Answers requests from stdin on stdout until stdin ends, confined from the start. `make` makes
+/// the engine once the process is confined; it gets the text that programs print.
 ///
 /// A process calls it before it has opened a file or started a thread.
 ///
 /// # Errors
 /// See [`ServeError`]. A request that fails is not an error: it is answered.
-pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
+pub fn serve<E: Engine>(
+    options: &ServeOptions,
+    make: impl FnOnce(GuestOutput) -> io::Result<E>,
+) -> Result<(), ServeError> {
     confine::close_inherited();
     let (output, stdout) = GuestOutput::capture()?;
     if let Some(bytes) = options.data_bytes_max {
@@ -69,12 +176,38 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     } else {
         confine::confine(&options.keys, options.access)?;
     }
-    confine::start_background_threads()?;
+    let mut engine = make(output.clone())?;
     output.keep_empty()?;
     // Stdout stays open while a panic unwinds. Otherwise the caller would think that this child is
     // gone, and close its end; then the thread that waits for requests would end the process before
     // it has said why.
     let mut stdout = ManuallyDrop::new(BufWriter::new(File::from(stdout)));
+    for (request, files) in requests()? {
+        let bytes_max = request.answer_bytes_max();
+        engine.planned_bytes();
+        let meter = Meter::start();
+        let mut tell = |segments: &[Segment]| {
+            let response = Response {
+                usage: Usage::default(),
+                result: Ok(Answer::Cut(segments.to_vec())),
+            };
+            // A caller that is gone is noticed by the thread that waits for requests.
+            let _ = write_frame(&mut *stdout, &response, bytes_max);
+        };
+        let result = answer(&mut engine, options.access, request, files, &mut tell);
+        let response = Response {
+            usage: meter.stop(engine.planned_bytes()),
+            result: result.map_err(Failure::tellable),
+        };
+        write_frame(&mut *stdout, &response, bytes_max)?;
+    }
+    Ok(())
+}
+
+/// The requests that come, with their files. A thread reads them, and ends the process when there
+/// are no more: its caller is gone or has given the task up, and nobody waits for the proof that
+/// other threads make.
+fn requests() -> io::Result<mpsc::Receiver<(Request, Vec<Vec<u8>>)>> {
     let (sender, requests) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("requests".into())
@@ -90,38 +223,11 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
                     }
                 };
                 if !more {
-                    // The caller is gone or has given the task up: nobody waits for the proof that
-                    // the other threads make.
                     std::process::exit(0);
                 }
             }
         })?;
-    let mut state = State {
-        keys: KeyCache::new(&options.keys),
-        access: options.access,
-        job: None,
-        tools: Tools::None,
-        walk: None,
-        verifier: None,
-        output,
-    };
-    for (request, files) in requests {
-        let meter = Meter::start();
-        let mut tell = |segments: &[Segment]| {
-            let response = Response {
-                usage: Usage::default(),
-                result: Ok(Answer::Cut(segments.to_vec())),
-            };
-            write_frame(&mut *stdout, &response, ANSWER_BYTES_MAX)
-        };
-        let result = state.answer(request, files, &mut tell);
-        let response = Response {
-            usage: meter.stop(),
-            result,
-        };
-        write_frame(&mut *stdout, &response, ANSWER_BYTES_MAX)?;
-    }
-    Ok(())
+    Ok(requests)
 }
 
 /// The next request, with its files.
@@ -141,253 +247,60 @@ fn exactly<const N: usize>(files: Vec<Vec<u8>>) -> Result<[Vec<u8>; N], Failure>
     })
 }
 
-struct State {
-    keys: KeyCache,
+fn answer(
+    engine: &mut impl Engine,
     access: KeyAccess,
-    job: Option<(Program, Input)>,
-    tools: Tools,
-    /// The execution whose boundaries were asked for last, which goes on if more are.
-    walk: Option<Walk>,
-    /// The verifier is made for the first own proof, since a proof that memory has spoilt is not
-    /// handed out, or for the first proof of others.
-    verifier: Option<Verifier>,
-    output: GuestOutput,
-}
-
-/// The tools that the last task left ready for the next of its kind. Only one kind is kept:
-/// together they would not fit a small machine.
-enum Tools {
-    None,
-    Prover(Box<SegmentProver>),
-    Aggregator(Box<Aggregator>),
-}
-
-impl State {
-    fn load(&mut self, openvm_toml: Option<&str>, files: Vec<Vec<u8>>) -> Result<Loaded, Failure> {
-        let [image, input] = exactly(files)?;
-        let program = Program::load(&image, openvm_toml)?;
-        drop(image);
-        let input = Input::decode(&input)?;
-        let loaded = Loaded {
-            program: program.hash(),
-            input: input.hash(),
-            engine: *program.config().fingerprint().as_bytes(),
-        };
-        // Tools that are ready for a program are ready for its next input, too.
-        let same = |(old, _): &(Program, Input)| old.hash() == program.hash();
-        if !self.job.as_ref().is_some_and(same) {
-            self.tools = Tools::None;
-            self.verifier = None;
-        }
-        self.walk = None;
-        self.job = Some((program, input));
-        Ok(loaded)
-    }
-
-    #[expect(clippy::too_many_lines, reason = "one arm for each request")]
-    fn answer(
-        &mut self,
-        request: Request,
-        files: Vec<Vec<u8>>,
-        tell: &mut dyn FnMut(&[Segment]) -> io::Result<()>,
-    ) -> Result<Answer, Failure> {
-        let wanted = match request {
-            Request::MakeKeys { .. } => KeyAccess::Make,
-            _ => KeyAccess::Read,
-        };
-        if wanted != self.access {
-            return Err(Failure::NotItsTask);
-        }
-        if let Request::MakeKeys { openvm_toml } = request {
-            let config =
-                openvm_toml.map_or_else(|| Ok(VmConfig::riscv32()), |text| VmConfig::from_toml(&text))?;
-            return Ok(Answer::Keys(keys::make(&config)?));
-        }
-        if let Request::Load { openvm_toml } = request {
-            return Ok(Answer::Loaded(self.load(openvm_toml.as_deref(), files)?));
-        }
-        let Self {
-            keys,
-            job,
-            tools,
-            walk,
-            verifier,
-            output,
-            ..
-        } = self;
-        let (program, input) = job.as_ref().ok_or(Failure::NothingLoaded)?;
-        match request {
-            Request::MakeKeys { .. } | Request::Load { .. } => unreachable!("answered above"),
-            Request::Plan {
-                budget,
-                max_instructions,
-                stream_from,
-            } => {
-                let mut tell = |segments: &[Segment]| {
-                    // A caller that is gone is noticed by the thread that waits for requests.
-                    let _ = tell(segments);
-                };
-                let reports = stream_from.map(|from| execute::Reports {
-                    from: from as usize,
-                    tell: &mut tell,
-                });
-                let taken = || output.take();
-                let plan = execute::plan(program, keys, input, budget, max_instructions, reports, &taken)?;
-                Ok(Answer::Plan(plan))
-            }
-            Request::Account { max_instructions } => {
-                let account = accounting::account(program, keys, input, max_instructions, &|| output.take())?;
-                Ok(Answer::Account(account))
-            }
-            Request::Execute { instructions } => {
-                let executed = execute::run(program, input, instructions, &|| output.take());
-                output.take();
-                executed?;
-                Ok(Answer::Executed)
-            }
-            Request::Boundaries(segments) => {
-                // It copies the program's memory, and a prover's tools are needed only for proving.
-                *tools = Tools::None;
-                let boundaries = truth::boundaries(program, input, &segments, walk);
-                output.take();
-                Ok(Answer::Boundaries(boundaries?))
-            }
-            Request::Prove(segment) => {
-                *walk = None;
-                let prover = tools.prover(program, keys)?;
-                let proven = proven(prover, program, input, &segment, || {
-                    // The guest prints the same text a second time; nobody wants to hear it twice.
-                    output.take();
-                    Ok(made_verifier(verifier, program, keys)?)
-                });
-                proven.map(Answer::Proof)
-            }
-            Request::Aggregate { level } => {
-                let aggregator = tools.aggregator(program, keys, level.circuit())?;
-                let proof = aggregated(aggregator, level, &files, || {
-                    Ok(made_verifier(verifier, program, keys)?)
-                });
-                proof.map(Answer::Proof)
-            }
-            Request::PrepareVerifier => Ok(Answer::Statement(
-                made_verifier(verifier, program, keys)?.statement(),
-            )),
-            Request::Verify(of) => {
-                let [proof] = exactly(files)?;
-                let verifier = made_verifier(verifier, program, keys)?;
-                Ok(Answer::Holds(verifier.verify(&of, &proof)?))
-            }
-            Request::Finish { level, form } => {
-                let [top, last_segment] = exactly(files)?;
-                let aggregator = match form {
-                    FinalForm::Small => {
-                        Some(tools.aggregator(program, keys, Level::INTERNAL_RECURSIVE.circuit())?)
-                    }
-                    FinalForm::Fast => None,
-                };
-                let proof = finished(aggregator, level, &top, &last_segment, || {
-                    Ok(made_verifier(verifier, program, keys)?)
-                });
-                proof.map(Answer::Proof)
-            }
-        }
-    }
-}
-
-/// Proves a segment, and hands the proof out only if it is valid: memory may have spoilt it. The
-/// verifier is made when the memory of proving is free again.
-pub(crate) fn proven<'a>(
-    prover: &mut SegmentProver,
-    program: &Program,
-    input: &Input,
-    segment: &Segment,
-    verifier: impl FnOnce() -> Result<&'a Verifier, Failure>,
-) -> Result<Vec<u8>, Failure> {
-    let proof = prover.prove(program, input, segment);
-    let verifier = verifier();
-    let proof = proof?;
-    verifier?.own_segment(&proof).map_err(|e| ProveError::Unsound {
-        segment: segment.index,
-        reason: e.to_string(),
-    })?;
-    Ok(proof)
-}
-
-/// Makes a node, and hands it out as [`proven`] does a segment's proof.
-pub(crate) fn aggregated<'a>(
-    aggregator: &Aggregator,
-    level: Level,
-    children: &[Vec<u8>],
-    verifier: impl FnOnce() -> Result<&'a Verifier, Failure>,
-) -> Result<Vec<u8>, Failure> {
-    let proof = aggregator.aggregate(level, children)?;
-    let verified = verifier()?.node(level, &proof);
-    verified.map_err(|e| unsound(level.to_string(), &e))?;
-    Ok(proof)
-}
-
-/// Makes the final proof, of [`FinalForm::Fast`] where there is no aggregator, and hands it out as
-/// [`proven`] does a segment's proof.
-pub(crate) fn finished<'a>(
-    aggregator: Option<&Aggregator>,
-    level: Level,
-    top: &[u8],
-    last_segment: &[u8],
-    verifier: impl FnOnce() -> Result<&'a Verifier, Failure>,
-) -> Result<Vec<u8>, Failure> {
-    let proof = match aggregator {
-        Some(aggregator) => aggregator.finish(level, top, last_segment)?,
-        None => final_proof::of_top(top, last_segment)?,
+    request: Request,
+    files: Vec<Vec<u8>>,
+    tell: &mut dyn FnMut(&[Segment]),
+) -> Result<Answer, Failure> {
+    let wanted = match request {
+        Request::MakeKeys { .. } => KeyAccess::Make,
+        _ => KeyAccess::Read,
     };
-    let verified = verifier()?.final_proof(&proof);
-    verified.map_err(|e| unsound("the final proof".into(), &e))?;
-    Ok(proof)
-}
-
-/// The verifier of the program, made when it is first needed.
-fn made_verifier<'a>(
-    verifier: &'a mut Option<Verifier>,
-    program: &Program,
-    keys: &KeyCache,
-) -> Result<&'a Verifier, KeyError> {
-    if verifier.is_none() {
-        *verifier = Some(Verifier::of_keys(program, keys.get(program.config())?)?);
+    if wanted != access {
+        return Err(Failure::NotItsTask);
     }
-    Ok(verifier.as_ref().expect("made above"))
-}
-
-fn unsound(level: String, reason: &VerifyError) -> AggregateError {
-    AggregateError::Unsound {
-        level,
-        reason: reason.to_string(),
-    }
-}
-
-impl Tools {
-    fn prover(&mut self, program: &Program, keys: &KeyCache) -> Result<&mut SegmentProver, Failure> {
-        if !matches!(self, Self::Prover(_)) {
-            *self = Self::None;
-            *self = Self::Prover(Box::new(SegmentProver::new(program, keys)?));
+    Ok(match request {
+        Request::MakeKeys { config } => Answer::Keys(engine.make_keys(config.as_deref())?),
+        Request::ReadKeys { config } => {
+            engine.read_keys(config.as_deref())?;
+            Answer::KeysRead
         }
-        match self {
-            Self::Prover(prover) => Ok(prover),
-            _ => unreachable!("made above"),
+        Request::Load { config } => {
+            let [image, encoded] = exactly(files)?;
+            let input = Input::decode(&encoded)?;
+            // Loading takes far more memory than the file.
+            drop(encoded);
+            Answer::Loaded(engine.load(image, config.as_deref(), input)?)
         }
-    }
-
-    fn aggregator(
-        &mut self,
-        program: &Program,
-        keys: &KeyCache,
-        circuit: Circuit,
-    ) -> Result<&Aggregator, Failure> {
-        if !matches!(self, Self::Aggregator(a) if a.circuit() == circuit) {
-            *self = Self::None;
-            *self = Self::Aggregator(Box::new(Aggregator::new(program, keys, circuit)?));
+        Request::Plan {
+            budget,
+            max_instructions,
+            stream_from,
+        } => {
+            let reports = stream_from.map(|from| Reports {
+                from: from as usize,
+                tell,
+            });
+            Answer::Plan(engine.plan(budget, max_instructions, reports)?)
         }
-        match self {
-            Self::Aggregator(aggregator) => Ok(aggregator),
-            _ => unreachable!("made above"),
+        Request::Account { max_instructions } => Answer::Account(engine.account(max_instructions)?),
+        Request::Execute { instructions } => {
+            engine.execute(instructions)?;
+            Answer::Executed
         }
-    }
+        Request::Boundaries(segments) => Answer::Boundaries(engine.boundaries(&segments)?),
+        Request::Prove(segment) => Answer::Proof(engine.prove(&segment)?),
+        Request::Aggregate { level } => Answer::Proof(engine.aggregate(level, &files)?),
+        Request::Finish { level, form } => {
+            let [top, last_segment] = exactly(files)?;
+            Answer::Proof(engine.finish(level, form, &top, &last_segment)?)
+        }
+        Request::PrepareVerifier => Answer::Statement(engine.statement()?),
+        Request::Verify(of) => {
+            let [proof] = exactly(files)?;
+            Answer::Holds(engine.verify(&of, &proof)?)
+        }
+    })
 }

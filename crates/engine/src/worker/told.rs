@@ -1,10 +1,10 @@
 //! The segments that a child tells of before it gives the plan, which has to begin with them.
 //!
 //! The child executes a program that may be a stranger's. Its caller keeps what it tells, so that
-//! is bounded: by what a plan may have, and by the bytes of the answer that the plan comes in.
+//! is bounded: by what a plan may have, and by the bytes of a plan.
 
-use super::{error::WorkerError, protocol::ANSWER_BYTES_MAX};
-use crate::{Plan, Segment, execute::SEGMENTS_MAX};
+use super::error::WorkerError;
+use crate::{PLAN_BYTES_MAX, Plan, SEGMENT_DETAILS_BYTES_MAX, SEGMENTS_MAX, Segment};
 
 /// The segments that a child has told of before the plan is there.
 #[derive(Default)]
@@ -34,13 +34,20 @@ impl Told {
             if self.count >= SEGMENTS_MAX {
                 return Err(self.refused(&format!("another one, and {SEGMENTS_MAX} are allowed")));
             }
+            if segment.details.len() > SEGMENT_DETAILS_BYTES_MAX {
+                return Err(self.refused(&format!(
+                    "segment {} with {} bytes of details, and {SEGMENT_DETAILS_BYTES_MAX} are allowed",
+                    segment.index,
+                    segment.details.len()
+                )));
+            }
             self.note(segment);
             if self.instructions > max_instructions {
                 let allowed = format!("segments to there, and {max_instructions} are allowed");
                 return Err(self.refused(&allowed));
             }
-            if self.bytes > ANSWER_BYTES_MAX {
-                let allowed = format!("{} bytes, and {ANSWER_BYTES_MAX} are allowed", self.bytes);
+            if self.bytes > PLAN_BYTES_MAX {
+                let allowed = format!("{} bytes, and {PLAN_BYTES_MAX} are allowed", self.bytes);
                 return Err(self.refused(&allowed));
             }
         }
@@ -63,8 +70,9 @@ impl Told {
         self.hasher.update(&bytes);
     }
 
-    /// The plan has to begin with them.
-    pub(super) fn check(&self, plan: &Plan) -> Result<(), WorkerError> {
+    /// The plan has to begin with them, and to be one that could have been told of.
+    pub(super) fn check(&self, plan: &Plan, max_instructions: u64) -> Result<(), WorkerError> {
+        Self::default().add(&plan.segments, max_instructions)?;
         let mut planned = Self::default();
         plan.segments
             .iter()
@@ -90,7 +98,7 @@ mod tests {
             index,
             instret_start,
             num_insns: 10,
-            trace_heights: vec![1, 2],
+            details: vec![1, 2],
             last: false,
             cells: 1,
             interactions: 1,
@@ -107,17 +115,17 @@ mod tests {
             instructions: 10 * segments.len() as u64,
         };
         let mut told = Told::default();
-        assert!(told.check(&plan(&[&first])).is_ok());
+        assert!(told.check(&plan(&[&first]), 30).is_ok());
         told.add(std::slice::from_ref(&first), 30).unwrap();
         told.add(std::slice::from_ref(&second), 30).unwrap();
-        assert!(told.check(&plan(&[&first, &second])).is_ok());
-        assert!(told.check(&plan(&[&first, &second, &segment(2, 20)])).is_ok());
+        assert!(told.check(&plan(&[&first, &second]), 30).is_ok());
+        assert!(told.check(&plan(&[&first, &second, &segment(2, 20)]), 30).is_ok());
         let other = Segment {
-            trace_heights: vec![1, 3],
+            details: vec![1, 3],
             ..second.clone()
         };
         for wrong in [plan(&[&first]), plan(&[&first, &other]), plan(&[&second, &first])] {
-            let refused = told.check(&wrong);
+            let refused = told.check(&wrong, 30);
             assert!(matches!(refused, Err(WorkerError::Protocol(_))), "{refused:?}");
         }
         for out_of_order in [segment(1, 10), segment(2, 10), segment(3, 20)] {
@@ -148,15 +156,22 @@ mod tests {
         let behind = refused(&mut Told::default(), &[last, segment(1, 10)], 30);
         assert!(behind.contains("segment 1 of 10 instructions"), "{behind}");
 
-        let high = Segment {
-            trace_heights: vec![u32::MAX; ANSWER_BYTES_MAX / 5],
-            ..segment(0, 0)
+        let with_details = |index: u32, bytes| Segment {
+            details: vec![0; bytes],
+            ..segment(index, 10 * u64::from(index))
         };
-        let many = refused(&mut Told::default(), &[high], 30);
+        let large = with_details(0, SEGMENT_DETAILS_BYTES_MAX + 1);
+        let large = refused(&mut Told::default(), &[large], 30);
         assert!(
-            many.contains(&format!("{ANSWER_BYTES_MAX} are allowed")),
-            "{many}"
+            large.contains(&format!("{SEGMENT_DETAILS_BYTES_MAX} are allowed")),
+            "{large}"
         );
+        let count = PLAN_BYTES_MAX / SEGMENT_DETAILS_BYTES_MAX + 1;
+        let many: Vec<Segment> = (0..count as u32)
+            .map(|index| with_details(index, SEGMENT_DETAILS_BYTES_MAX))
+            .collect();
+        let many = refused(&mut Told::default(), &many, u64::MAX);
+        assert!(many.contains(&format!("{PLAN_BYTES_MAX} are allowed")), "{many}");
 
         let mut told = Told::default();
         for index in 0..SEGMENTS_MAX {

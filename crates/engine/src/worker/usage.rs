@@ -9,8 +9,6 @@ use std::{
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
-use crate::own_engine::planned_bytes;
-
 /// Time and memory of one task in an engine child.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -22,8 +20,9 @@ pub struct Usage {
     pub waited: Duration,
     /// Largest resident set during the task, in bytes; none where the system does not say.
     pub peak_bytes: u64,
-    /// The part of `peak_bytes` that the device's model expects of the largest proof of the task,
-    /// in bytes: its traces and all that it allocates. Zero if the task made no proof.
+    /// The part of `peak_bytes` that the engine's model expects of the largest proof of the task,
+    /// in bytes: its traces and all that it allocates. Zero if the task made no proof, or if the
+    /// engine has no such model.
     pub planned_bytes: u64,
 }
 
@@ -35,7 +34,6 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn start() -> Self {
-        planned_bytes();
         Self {
             start: Instant::now(),
             cpu: cpu_time(),
@@ -43,11 +41,11 @@ impl Meter {
     }
 
     /// The usage so far, without the part that only its caller sees.
-    pub(super) fn stop(&self) -> Usage {
+    pub(super) fn stop(&self, planned_bytes: u64) -> Usage {
         Usage {
             wall: self.start.elapsed(),
             cpu: cpu_time().saturating_sub(self.cpu),
-            planned_bytes: planned_bytes(),
+            planned_bytes,
             ..Usage::default()
         }
     }

@@ -169,7 +169,10 @@ mod tests {
             requester: Peer([requester; 32]),
             sequence,
             open: true,
-            engine: [0; 32],
+            engine: myriad_core::EngineId {
+                name: "any".parse().unwrap(),
+                fingerprint: [0; 32],
+            },
             extent: None,
             bytes: 1,
             record: Vec::new(),

@@ -157,7 +157,7 @@ impl Actor {
             hello: Hello {
                 version: PROTOCOL_VERSION,
                 build: config.build.clone(),
-                engine: config.engine,
+                engines: config.engines.clone(),
                 role: config.role,
                 jobs: Vec::new(),
                 boot: config.identity.boot,

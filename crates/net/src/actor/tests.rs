@@ -68,7 +68,7 @@ async fn the_dialler_greets_until_the_other_has_said_what_it_is() {
     let hello = Hello {
         version: PROTOCOL_VERSION,
         build: "other".into(),
-        engine: [7; 32],
+        engines: Vec::new(),
         role: Role::Requester,
         boot: 1,
         clock_ms: 0,
@@ -138,7 +138,10 @@ fn announcement(requester: &PeerId, sequence: u64) -> Announcement {
         requester: peer_of(requester).unwrap(),
         sequence,
         open: true,
-        engine: [7; 32],
+        engine: myriad_core::EngineId {
+            name: "any".parse().unwrap(),
+            fingerprint: [7; 32],
+        },
         extent: None,
         bytes: 1,
         record: Vec::new(),

@@ -1,6 +1,6 @@
 //! The announcement of a requester's job.
 
-use myriad_core::{JobId, Peer};
+use myriad_core::{EngineId, JobId, Peer};
 use serde::{Deserialize, Serialize};
 
 use super::{Bounded, WireError, bound};
@@ -26,8 +26,9 @@ pub struct Announcement {
     pub sequence: u64,
     /// False when it does not want provers any more.
     pub open: bool,
-    /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
-    pub engine: [u8; 32],
+    /// The engine that the job's proofs are made with. The fingerprint is that of the program's own
+    /// configuration.
+    pub engine: EngineId,
     /// The job's size, by its plan as far as it is made. There is none while the requester still
     /// executes the program, and has no task to give.
     pub extent: Option<Extent>,

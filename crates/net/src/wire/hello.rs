@@ -1,11 +1,14 @@
 //! The greeting that two peers exchange first.
 
+use myriad_core::EngineId;
 use serde::{Deserialize, Serialize};
 
 use super::{Announcement, Bounded, PROTOCOL_VERSION, WireError, bound, printable};
 
 /// The most open jobs that a requester names in its greeting. Peers hear of the others by gossip.
 pub(crate) const JOBS_MAX: usize = 16;
+/// Most engines of a node.
+pub const ENGINES_MAX: usize = 8;
 /// Most bytes of the name of a build.
 const BUILD_BYTES_MAX: usize = 64;
 
@@ -17,9 +20,8 @@ pub struct Hello {
     /// Name and version of its software, for people.
     #[serde(deserialize_with = "printable")]
     pub build: String,
-    /// Its engine's fingerprint: which proofs it makes and accepts; see
-    /// `myriad_engine::Fingerprint`.
-    pub engine: [u8; 32],
+    /// Its engines: which proofs it makes, or accepts.
+    pub engines: Vec<EngineId>,
     pub role: Role,
     /// Jobs of its own that want provers.
     pub jobs: Vec<Announcement>,
@@ -43,6 +45,7 @@ pub enum Role {
 impl Bounded for Hello {
     fn check(&self) -> Result<(), WireError> {
         bound("bytes of a build's name", self.build.len(), BUILD_BYTES_MAX)?;
+        bound("engines in a greeting", self.engines.len(), ENGINES_MAX)?;
         bound("jobs in a greeting", self.jobs.len(), JOBS_MAX)?;
         self.jobs.iter().try_for_each(Bounded::check)
     }
@@ -53,7 +56,7 @@ impl Bounded for Hello {
         (version != PROTOCOL_VERSION).then(|| Self {
             version,
             build: "another build".into(),
-            engine: [0; 32],
+            engines: Vec::new(),
             role: Role::Bootstrap,
             jobs: Vec::new(),
             boot: 0,

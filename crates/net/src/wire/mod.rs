@@ -19,14 +19,14 @@ use crate::{
 pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, Extent, sequence};
 pub(crate) use frame::{Frames, Garbage};
 pub(crate) use hello::JOBS_MAX;
-pub use hello::{Hello, Role};
+pub use hello::{ENGINES_MAX, Hello, Role};
 pub use task::{
     Contact, HOLDERS_MAX, Lease, Notice, OfferMessage, Refused, Request, Response, Returned, Source, Sources,
     Spent, Why, Work,
 };
 
 /// The version of all messages. Peers with different versions say so and part.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Most bytes of a frame of the task protocol: a lease with its sources is below 10 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;

@@ -1,9 +1,12 @@
 //! Offers, leases, and the messages that follow from them.
 
-use myriad_core::{Blob, JobId, Peer, TaskRef};
+use myriad_core::{Blob, EngineId, EngineName, JobId, Peer, TaskRef};
 use serde::{Deserialize, Serialize};
 
-use super::{Announcement, Bounded, TEXT_BYTES_MAX, WireError, bound, bound_u64, check_addresses, printable};
+use super::{
+    Announcement, Bounded, ENGINES_MAX, TEXT_BYTES_MAX, WireError, bound, bound_u64, check_addresses,
+    printable,
+};
 use crate::{
     blob::{BLOB_BYTES_MAX, BlobRef},
     receipt::{SIGNATURE_BYTES, SignedReceipt},
@@ -49,6 +52,8 @@ pub struct OfferMessage {
     pub threads: u16,
     /// The speed in thousandths of the machine that costs are measured on.
     pub speed: u32,
+    /// The engines whose tasks it would do now.
+    pub engines: Vec<EngineName>,
     /// The programs and inputs that it has already.
     pub holds: Vec<Blob>,
 }
@@ -173,11 +178,11 @@ pub struct Lease {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sources {
     pub program: Source,
-    /// The text of its `openvm.toml`.
-    pub openvm_toml: Option<Source>,
+    /// The text that configures its virtual machine, if it needs one.
+    pub program_config: Option<Source>,
     pub input: Source,
-    /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
-    pub engine: [u8; 32],
+    /// As in the job's [`Announcement`].
+    pub engine: EngineId,
 }
 
 /// A blob, and its holders, best first.
@@ -212,7 +217,8 @@ pub enum Work {
 impl Bounded for Request {
     fn check(&self) -> Result<(), WireError> {
         match self {
-            Self::Offer(offer) => bound("blobs that are held", offer.holds.len(), HOLDS_MAX),
+            Self::Offer(offer) => bound("engines on offer", offer.engines.len(), ENGINES_MAX)
+                .and_then(|()| bound("blobs that are held", offer.holds.len(), HOLDS_MAX)),
             Self::Submit { proof, .. } => check_blob(proof),
             Self::Return { why, .. } => match why {
                 Returned::Stopping | Returned::Surplus => Ok(()),
@@ -269,11 +275,15 @@ impl Bounded for Lease {
 }
 
 impl Sources {
-    /// The program, the text of its `openvm.toml` if it has one, and the input.
+    /// The program, the text that configures it if it has one, and the input.
     pub fn all(&self) -> impl Iterator<Item = &Source> {
-        [Some(&self.program), self.openvm_toml.as_ref(), Some(&self.input)]
-            .into_iter()
-            .flatten()
+        [
+            Some(&self.program),
+            self.program_config.as_ref(),
+            Some(&self.input),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 

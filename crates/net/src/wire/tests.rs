@@ -1,7 +1,7 @@
 //! The encodings, byte for byte, which peers of other builds rely on. `docs/PROTOCOL.md` has the
 //! same vectors.
 
-use myriad_core::{Blob, JobId, NodeId, Peer, TaskId, TaskRef};
+use myriad_core::{Blob, EngineId, JobId, NodeId, Peer, TaskId, TaskRef};
 
 use super::*;
 use crate::blob::BlobRef;
@@ -38,6 +38,16 @@ where
 }
 
 const AA: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// The name `openvm` of an engine, and its fingerprint.
+const OPENVM: &str = "06 6f70656e766d";
+
+fn engine() -> EngineId {
+    EngineId {
+        name: "openvm".parse().unwrap(),
+        fingerprint: [0xaa; 32],
+    }
+}
+
 const BB: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 #[test]
@@ -46,9 +56,10 @@ fn requests_are_encoded_as_documented() {
         memory: 4 << 30,
         threads: 2,
         speed: 2000,
+        engines: vec![engine().name],
         holds: vec![Blob([0xbb; 32])],
     });
-    check(&offer, &format!("00 8080808010 02 d00f 01{BB}"));
+    check(&offer, &format!("00 8080808010 02 d00f 01 {OPENVM} 01{BB}"));
     let renew = Request::Renew {
         task: task(),
         progress: 500,
@@ -110,9 +121,9 @@ fn responses_are_encoded_as_documented() {
     };
     let sources = Sources {
         program: source(0xbb),
-        openvm_toml: None,
+        program_config: None,
         input: source(0xbb),
-        engine: [0xaa; 32],
+        engine: engine(),
     };
     let lease = Response::Lease(Box::new(Lease {
         task: task(),
@@ -125,22 +136,23 @@ fn responses_are_encoded_as_documented() {
     }));
     let address = "13 2f6970342f31302e302e302e312f7463702f31";
     let source = format!("{BB} e807 01 {AA} 01 {address}");
-    let hex =
-        format!("00 {AA} 01 02 ac02 e0d403 f0a802 8080808008 {source} 00 {source} {AA} 80897a 00 03 010203");
+    let hex = format!(
+        "00 {AA} 01 02 ac02 e0d403 f0a802 8080808008 {source} 00 {source} {OPENVM} {AA} 80897a 00 03 010203"
+    );
     check(&lease, &hex);
     let files = Response::Files(Box::new(sources));
-    check(&files, &format!("04 {source} 00 {source} {AA}"));
+    check(&files, &format!("04 {source} 00 {source} {OPENVM} {AA}"));
 }
 
 #[test]
 fn greetings_and_announcements_are_encoded_as_documented() {
     let announcement = Announcement {
-        version: 3,
+        version: 4,
         job: JobId([0xaa; 32]),
         requester: Peer([0xbb; 32]),
         sequence: sequence(7, 300),
         open: true,
-        engine: [0xaa; 32],
+        engine: engine(),
         extent: Some(Extent {
             instructions: 7_100_000,
             memory_min: 1 << 30,
@@ -148,7 +160,7 @@ fn greetings_and_announcements_are_encoded_as_documented() {
         bytes: 3_000_000,
         record: vec![],
     };
-    let said = format!("03 {AA} {BB} ac82808070 01 {AA} 01 e0acb103 8080808004 c08db701 00");
+    let said = format!("04 {AA} {BB} ac82808070 01 {OPENVM} {AA} 01 e0acb103 8080808004 c08db701 00");
     check(&announcement, &said);
     let unplanned = Announcement {
         extent: None,
@@ -156,12 +168,12 @@ fn greetings_and_announcements_are_encoded_as_documented() {
     };
     check(
         &unplanned,
-        &format!("03 {AA} {BB} ac82808070 01 {AA} 00 c08db701 00"),
+        &format!("04 {AA} {BB} ac82808070 01 {OPENVM} {AA} 00 c08db701 00"),
     );
     let hello = Hello {
-        version: 3,
+        version: 4,
         build: "myriad 0.1.0".into(),
-        engine: [0xaa; 32],
+        engines: vec![engine()],
         role: Role::Prover,
         jobs: vec![announcement],
         boot: 300,
@@ -169,7 +181,7 @@ fn greetings_and_announcements_are_encoded_as_documented() {
     };
     check(
         &hello,
-        &format!("03 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02 80d095ffbc31"),
+        &format!("04 0c 6d797269616420302e312e30 01 {OPENVM} {AA} 01 01 {said} ac02 80d095ffbc31"),
     );
 }
 
@@ -181,6 +193,7 @@ fn what_exceeds_its_bounds_is_refused() {
         memory: 0,
         threads: 0,
         speed: 0,
+        engines: Vec::new(),
         holds: vec![Blob([0; 32]); task::HOLDS_MAX + 1],
     });
     assert!(matches!(
@@ -191,6 +204,31 @@ fn what_exceeds_its_bounds_is_refused() {
             ..
         }
     ));
+    let offer = Request::Offer(OfferMessage {
+        memory: 0,
+        threads: 0,
+        speed: 0,
+        engines: vec![engine().name; ENGINES_MAX + 1],
+        holds: Vec::new(),
+    });
+    assert!(matches!(refused(offer), WireError::Bound { actual: 9, .. }));
+    let hello = Hello {
+        version: PROTOCOL_VERSION,
+        build: String::new(),
+        engines: vec![engine(); ENGINES_MAX + 1],
+        role: Role::Prover,
+        jobs: Vec::new(),
+        boot: 0,
+        clock_ms: 0,
+    };
+    let hello = decode::<Hello>(&postcard::to_stdvec(&hello).unwrap(), FRAME_BYTES_MAX);
+    assert!(matches!(hello, Err(WireError::Bound { actual: 9, .. })));
+    // A name that no engine has: an offer with one of a letter more than there may be.
+    let mut offer = vec![0, 0, 0, 0, 1, 17];
+    offer.extend([b'x'; 17]);
+    offer.push(0);
+    let name = decode::<Request>(&offer, FRAME_BYTES_MAX).unwrap_err();
+    assert!(matches!(name, WireError::Syntax(_)), "{name}");
     let prepare = Request::Prepare {
         job: JobId([0; 32]),
         holds: vec![Blob([0; 32]); task::HOLDS_MAX + 1],
@@ -231,9 +269,9 @@ fn what_a_lease_names_is_bounded() {
             memory: 1,
             sources: Sources {
                 program: source.clone(),
-                openvm_toml: Some(source.clone()),
+                program_config: Some(source.clone()),
                 input: source.clone(),
-                engine: [0xaa; 32],
+                engine: engine(),
             },
             instructions: 1,
             work,
@@ -264,9 +302,9 @@ fn what_a_lease_names_is_bounded() {
         };
         let files = Response::Files(Box::new(Sources {
             program: small.clone(),
-            openvm_toml: None,
+            program_config: None,
             input: bad.clone(),
-            engine: [0xaa; 32],
+            engine: engine(),
         }));
         for message in [
             decode::<Response>(&postcard::to_stdvec(&files).unwrap(), FRAME_BYTES_MAX),

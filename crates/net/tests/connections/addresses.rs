@@ -125,7 +125,10 @@ async fn herald(from: &str, to: &str, addresses: &[String]) -> JoinHandle<()> {
         requester: parse_peer(&swarm.local_peer_id().to_base58()).unwrap(),
         sequence: 1,
         open: true,
-        engine: [7; 32],
+        engine: myriad_core::EngineId {
+            name: "any".parse().unwrap(),
+            fingerprint: [7; 32],
+        },
         extent: None,
         bytes: 1,
         record: record.into_signed_envelope().into_protobuf_encoding(),
@@ -249,7 +252,10 @@ async fn peers_that_are_nowhere_keep_no_newcomer_out() {
         requester: honest.network.peer(),
         sequence: 0,
         open: true,
-        engine: [7; 32],
+        engine: myriad_core::EngineId {
+            name: "any".parse().unwrap(),
+            fingerprint: [7; 32],
+        },
         extent: None,
         bytes: 1,
         record: Vec::new(),

@@ -44,7 +44,7 @@ pub fn node_at(
         identity,
         role,
         build: "test".into(),
-        engine: [7; 32],
+        engines: Vec::new(),
         listen: Listen::At(listen.iter().map(|text| text.parse().unwrap()).collect()),
         external: Vec::new(),
         bootstrap: bootstrap.iter().map(|text| text.parse().unwrap()).collect(),

@@ -16,12 +16,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use myriad_cost::profile::{Machine as MachineProfile, PROFILE_VERSION, Profile};
 use myriad_engine::{
-    Input, KeyError, MemoryBudget, ProgramError, VerifyError,
+    Input, MemoryBudget, VerifyError,
     worker::{WorkerConfig, WorkerError},
 };
 use thiserror::Error;
 
-use crate::{Machine, engine_fingerprint};
+use crate::Machine;
 
 /// A program that is measured.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Subject {
     pub name: String,
     /// An ELF or a `.vmexe`.
     pub image: Vec<u8>,
-    pub openvm_toml: Option<String>,
+    pub program_config: Option<String>,
     /// The long execution, with the length of a real job: it is cut for every budget.
     pub long: Input,
     /// The short execution, of a few segments at [`Self::whole_budget`]: it is proven whole, to
@@ -81,10 +81,6 @@ pub enum Step {
 #[derive(Debug, Error)]
 pub enum BenchError {
     #[error(transparent)]
-    Program(#[from] ProgramError),
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error("{what} gave a proof that does not verify: {reason}")]
     Unsound { what: String, reason: VerifyError },
@@ -122,7 +118,8 @@ pub fn run(options: &BenchOptions, observe: &mut dyn FnMut(&Step)) -> Result<Pro
         version: PROFILE_VERSION,
         name: options.name.clone(),
         build: options.build.clone(),
-        engine: hex::encode(engine_fingerprint()),
+        engine: hex::encode(options.worker.engine.id.fingerprint),
+        engine_name: options.worker.engine.id.name,
         machine: MachineProfile {
             cpu: cpu_name(),
             cores: machine.cores as u32,

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use myriad_core::{Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
-    FinalForm, Input, MemoryBudget, ProgramError,
+    FinalForm, Input, Loaded, MemoryBudget,
     worker::{Usage, WorkerConfig, WorkerError},
 };
 use serde::{Deserialize, Serialize};
@@ -28,13 +28,15 @@ use crate::{StoreError, verifier_pool::NoVerifier};
 /// A job: a program and an input to prove.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The stem of the names of the output files: `NAME.stark.proof`, `NAME.baseline.json`.
+    /// The stem of the names of the output files. Their endings are the engine's.
     pub name: String,
-    /// An ELF or a `.vmexe`.
+    /// The file of the program, as its engine reads it.
     pub image: Vec<u8>,
-    /// The text of the program's `openvm.toml`, if it has one.
-    pub openvm_toml: Option<String>,
+    /// The text that configures the program's virtual machine, if it needs one.
+    pub program_config: Option<String>,
     pub input: Input,
+    /// What the engine says of program and input.
+    pub loaded: Loaded,
     /// The arguments that `myriad verify` needs beside the proof, for a command that resumes the
     /// job later.
     pub verify: String,
@@ -264,8 +266,6 @@ pub struct Stage {
 /// Why a job was not proven.
 #[derive(Debug, Error)]
 pub enum RunError {
-    #[error(transparent)]
-    Program(#[from] ProgramError),
     #[error(transparent)]
     Verifier(#[from] NoVerifier),
     #[error(transparent)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use myriad_core::{Arities, Cost, JobId};
 use myriad_cost::job::Hands;
 use myriad_engine::{
-    FinalForm, Segment, VmConfig,
+    FinalForm, Loaded, Segment,
     worker::{Stopper, Usage, WorkerError},
 };
 
@@ -29,10 +29,8 @@ pub(crate) struct Outset {
     pub program: Arc<ProgramOnly>,
     pub verifying: VerifierPool,
     pub store: Arc<Store>,
-    pub config: VmConfig,
+    pub loaded: Loaded,
     pub final_form: FinalForm,
-    /// Bytes of the job that each child has in memory.
-    held: u64,
     allowed: Vec<Arities>,
     start: Instant,
 }
@@ -48,23 +46,21 @@ impl Outset {
     ) -> Result<Self, RunError> {
         let Opened {
             id,
-            program,
+            loaded,
             store,
             start,
         } = opened;
-        let config = program.config();
-        let held = program.held_bytes(&job.input);
-        let allowed = allowed(config, held, options.memory)?;
+        let allowed = allowed(&loaded, options.memory)?;
         observer.event(&Event::Preparing);
         // A separate child makes the keys: children that run programs cannot write them.
-        let toml = job.openvm_toml.clone();
-        let made = make_keys_unless_stopped(&options.worker, options.memory, toml, began)?;
+        let config = job.program_config.clone();
+        let made = make_keys_unless_stopped(&options.worker, options.memory, config, began)?;
         observer.event(&Event::KeysReady {
             made: made.map(|usage| usage.wall),
         });
         let program_only = Arc::new(ProgramOnly {
             image: job.image.clone(),
-            openvm_toml: job.openvm_toml.clone(),
+            program_config: job.program_config.clone(),
             config: options.worker.clone(),
         });
         Ok(Self {
@@ -72,16 +68,15 @@ impl Outset {
             verifying: VerifierPool::begin(Arc::clone(&program_only)),
             program: program_only,
             store: Arc::new(store),
-            config: config.clone(),
+            loaded,
             final_form: options.final_form,
-            held,
             allowed,
             start,
         })
     }
 
     pub(crate) fn engine(&self) -> [u8; 32] {
-        *self.config.fingerprint().as_bytes()
+        self.loaded.engine
     }
 
     /// The earlier plan of the job, if it still holds: the proofs that are there are of its
@@ -106,15 +101,15 @@ impl Outset {
         from: u32,
         cut: &mut dyn FnMut(Vec<Segment>),
     ) -> Result<(Planned, Usage), WorkerError> {
-        choose(child, options, &self.config, from, cut, |plan| {
-            best_arities(&self.config, plan, &self.allowed, hands)
+        choose(child, options, &self.loaded, from, cut, |plan| {
+            best_arities(&self.loaded, plan, &self.allowed, hands)
         })
     }
 
     /// The job with its plan, and what an earlier run has left of it.
     pub(crate) fn planned(&self, planned: Planned, executed: Usage) -> Result<Prepared, RunError> {
         let Planned { plan, arities, .. } = planned;
-        let (tree, costs) = tree(&self.config, self.held, &plan, arities, self.final_form);
+        let (tree, costs) = tree(&self.loaded, &plan, arities, self.final_form);
         let keys = keys(&tree, &plan, self.final_form);
         let done = self.store.entries(keys.iter().map(|(&task, &key)| (task, key)))?;
         Ok(Prepared {
@@ -136,7 +131,7 @@ impl Outset {
 
     /// What a segment costs, whatever the plan turns out to be.
     pub(crate) fn segment_cost(&self, segment: &Segment) -> Cost {
-        segment_cost(&self.config, segment)
+        segment_cost(&self.loaded, segment)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
-    Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, Segment, VmConfig,
+    Boundary, FinalForm, Level, Loaded, MemoryBudget, Plan, ProofOf, Segment,
     worker::{Failure, Usage, WorkerError},
 };
 use myriad_net::blob::BlobStore;
@@ -62,28 +62,28 @@ pub(crate) struct Prepared {
 /// A job whose journal is locked by this process.
 pub(crate) struct Opened {
     pub id: JobId,
-    pub(super) program: Program,
+    pub(super) loaded: Loaded,
     pub(super) store: Store,
     pub(super) start: Instant,
 }
 
 impl Opened {
-    /// Loads the program, and locks the job.
+    /// Locks the job.
     pub(crate) fn new(job: &Job, options: &Options, blobs: BlobStore) -> Result<Self, RunError> {
         let start = Instant::now();
-        let program = Program::load(&job.image, job.openvm_toml.as_deref())?;
-        let id = job_id(&program, &job.input);
+        let loaded = job.loaded.clone();
+        let id = job_id(&loaded);
         let store = Store::open(&options.data_dir, id, blobs)?;
         Ok(Self {
             id,
-            program,
+            loaded,
             store,
             start,
         })
     }
 
-    pub(crate) fn program(&self) -> &Program {
-        &self.program
+    pub(crate) fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -92,7 +92,7 @@ impl Opened {
 
     /// Whether an earlier run has left a plan for these options.
     pub(crate) fn has_plan(&self, options: &Options) -> Result<bool, RunError> {
-        let engine = *self.program.config().fingerprint().as_bytes();
+        let engine = self.loaded.engine;
         Ok(self.store.planned()?.is_some_and(|planned| {
             planned.memory_bytes == options.memory.bytes()
                 && planned.engine == engine
@@ -103,7 +103,7 @@ impl Opened {
     /// The leases of an earlier run whose holders may still be at tasks of this one: its plan is
     /// there for these options, or will be the same.
     pub(crate) fn kept_leases(&self, options: &Options) -> Result<Vec<Held>, RunError> {
-        let engine = *self.program.config().fingerprint().as_bytes();
+        let engine = self.loaded.engine;
         let grows = self.store.growing_for(options.memory.bytes(), engine)?;
         // The plan that is there is taken. Another one that was being made is not.
         if self.has_plan(options)? != grows.is_some() {
@@ -206,12 +206,17 @@ impl Prepared {
                 Objection::Unable(reason) => NoVerifier { reason }.into(),
             })?;
         let verify = verifying.elapsed();
-        let proof_path = options.out_dir.join(format!("{}.stark.proof", job.name));
-        let baseline_path = options.out_dir.join(format!("{}.baseline.json", job.name));
+        let engine = &options.worker.engine;
+        let proof_path = options
+            .out_dir
+            .join(format!("{}.{}", job.name, engine.proof_ending));
+        let baseline_path = options
+            .out_dir
+            .join(format!("{}.{}", job.name, engine.baseline_ending));
         tracing::debug!(stage = "write", file = %proof_path.display(), "writing the final proof");
         write_durably(&proof_path, &[&proof])?;
         tracing::debug!(stage = "write", file = %baseline_path.display(), "writing what verifies it");
-        write_durably(&baseline_path, &[&statement.baseline_json])?;
+        write_durably(&baseline_path, &[&statement.baseline])?;
         observer.event(&Event::Finished);
 
         let stages = stages(self.executed, usages);
@@ -240,8 +245,9 @@ impl Prepared {
     pub(crate) fn without_program(dir: &std::path::Path, tree: Tree, final_form: FinalForm) -> Self {
         let program = Arc::new(ProgramOnly {
             image: Vec::new(),
-            openvm_toml: None,
+            program_config: None,
             config: myriad_engine::worker::WorkerConfig {
+                engine: myriad_engine::EngineFacts::pretended(),
                 command: dir.join("no program"),
                 args: Vec::new(),
                 keys: dir.join("keys"),
@@ -278,7 +284,7 @@ pub(crate) fn level(number: u8) -> Level {
 
 pub(crate) fn start_child(job: &Job, options: &Options) -> Result<LimitedWorker, WorkerError> {
     let mut worker = LimitedWorker::spawn(&options.worker, options.memory)?;
-    worker.within(|child| child.load(&job.image[..], job.openvm_toml.clone(), &job.input))?;
+    worker.within(|child| child.load(&job.image[..], job.program_config.clone(), &job.input))?;
     Ok(worker)
 }
 
@@ -294,7 +300,7 @@ struct Chosen {
 pub(super) fn choose(
     planner: &mut LimitedWorker,
     options: &Options,
-    config: &VmConfig,
+    loaded: &Loaded,
     from: u32,
     cut: &mut dyn FnMut(Vec<Segment>),
     best_arities: impl Fn(&Plan) -> (Arities, Duration),
@@ -317,7 +323,7 @@ pub(super) fn choose(
     };
     let planned = |Chosen { plan, arities, .. }: Chosen| Planned {
         memory_bytes: options.memory.bytes(),
-        engine: *config.fingerprint().as_bytes(),
+        engine: loaded.engine,
         arities,
         plan,
     };
@@ -330,7 +336,7 @@ pub(super) fn choose(
         let budget = MemoryBudget::from_bytes((options.memory.bytes() as f64 * share) as u64);
         let best = better.as_ref().unwrap_or(&full).estimate;
         let may_be_better = |plan| best_arities(&plan).1 < best.mul_f64(WORTH_TRYING);
-        if !supposed(config, &full.plan, options.memory, budget).is_some_and(may_be_better) {
+        if !supposed(loaded, &full.plan, options.memory, budget).is_some_and(may_be_better) {
             continue;
         }
         match plan_for(budget, None) {

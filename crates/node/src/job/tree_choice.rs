@@ -14,38 +14,33 @@ use myriad_cost::{
     profile::Vm,
     reference, trees,
 };
-use myriad_engine::{FinalForm, Level, MemoryBudget, Plan, Segment, VmConfig};
+use myriad_engine::{FinalForm, Level, Loaded, MemoryBudget, Plan, Segment};
 
 use super::RunError;
 
-/// The virtual machine that a program wants.
-pub(crate) fn vm_of(config: &VmConfig) -> Vm {
-    if config.is_plain() {
-        Vm::Plain
-    } else {
-        Vm::Extended
-    }
+/// The kind of virtual machine that a program wants, by which profiles have their costs.
+pub(crate) fn vm_of(loaded: &Loaded) -> Vm {
+    // An engine may have a kind that no profile knows yet. It is reckoned with like the costlier.
+    let is_plain = loaded.costs == Vm::Plain.name();
+    if is_plain { Vm::Plain } else { Vm::Extended }
 }
 
 /// The costs of tasks on the reference machine.
-fn model(config: &VmConfig) -> &'static ProgramModel {
-    let model = reference::model().of(vm_of(config));
+fn model(loaded: &Loaded) -> &'static ProgramModel {
+    let model = reference::model().of(vm_of(loaded));
     model.expect("the reference was measured with each kind of virtual machine")
 }
 
-/// The arities that a child may use within a budget. It has `held` bytes of the job in memory; see
-/// [`Program::held_bytes`](myriad_engine::Program::held_bytes).
+/// The arities that a child may use within a budget.
 ///
 /// # Errors
 /// [`RunError::Memory`] where not even the smallest node fits.
-pub(crate) fn allowed(config: &VmConfig, held: u64, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
+pub(crate) fn allowed(loaded: &Loaded, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
     let most = |level: Level, least: usize, internal_for_leaf: usize| {
-        let peak_bytes = |children| held + level.peak_bytes(config, children, internal_for_leaf);
-        (least..=level.children_max())
-            .rev()
-            .find(|&children| peak_bytes(children) <= budget.bytes())
-            .ok_or(RunError::Memory {
-                needed: MemoryBudget::from_bytes(peak_bytes(least)),
+        loaded
+            .most_children(level, least, internal_for_leaf, budget.bytes())
+            .map_err(|needed| RunError::Memory {
+                needed: MemoryBudget::from_bytes(needed),
                 allowed: budget,
             })
     };
@@ -60,13 +55,13 @@ pub(crate) fn allowed(config: &VmConfig, held: u64, budget: MemoryBudget) -> Res
 /// The arities of the tree over a plan's segments that the hands finish soonest, and the estimated
 /// time on the reference machine.
 pub(crate) fn best_arities(
-    config: &VmConfig,
+    loaded: &Loaded,
     plan: &Plan,
     arities: &[Arities],
     hands: Hands,
 ) -> (Arities, Duration) {
     let loads: Vec<Load> = plan.segments.iter().map(load).collect();
-    choose(model(config), &loads, arities, hands)
+    choose(model(loaded), &loads, arities, hands)
         .expect("some arity is allowed, and the reference has nodes of each")
 }
 
@@ -81,12 +76,12 @@ fn load(segment: &Segment) -> Load {
 /// many more as the reference machine's were. None if those were the same, or were never cut so
 /// small.
 pub(crate) fn supposed(
-    config: &VmConfig,
+    loaded: &Loaded,
     plan: &Plan,
     budget: MemoryBudget,
     smaller: MemoryBudget,
 ) -> Option<Plan> {
-    let size = |budget: MemoryBudget| model(config).instructions_for(budget.bytes());
+    let size = |budget: MemoryBudget| model(loaded).instructions_for(budget.bytes());
     let more = Some(size(budget)? / size(smaller)?).filter(|more| *more > 1.0)?;
     let count = (plan.segments.len() as f64 * more).ceil() as u64;
     let cells: u64 = plan.segments.iter().map(|segment| segment.cells).sum();
@@ -95,7 +90,7 @@ pub(crate) fn supposed(
         index: index as u32,
         instret_start: plan.instructions * index / count,
         num_insns: plan.instructions / count,
-        trace_heights: Vec::new(),
+        details: Vec::new(),
         last: index + 1 == count,
         cells: cells / count,
         interactions: interactions / count,
@@ -111,8 +106,7 @@ pub(crate) fn supposed(
 /// The tree over a plan's segments, with what each of its tasks takes, in the order of
 /// [`Tree::tasks`].
 pub(crate) fn tree(
-    config: &VmConfig,
-    held: u64,
+    loaded: &Loaded,
     plan: &Plan,
     arities: Arities,
     final_form: FinalForm,
@@ -120,15 +114,15 @@ pub(crate) fn tree(
     let tree = Tree::new(plan.segments.len() as u32, arities);
     let costs = tree
         .tasks()
-        .map(|task| cost(config, held, &tree, arities, final_form, plan, task))
+        .map(|task| cost(loaded, &tree, arities, final_form, plan, task))
         .collect();
     (tree, costs)
 }
 
 /// What a segment takes. It does not depend on the tree above.
-pub(crate) fn segment_cost(config: &VmConfig, segment: &Segment) -> Cost {
+pub(crate) fn segment_cost(loaded: &Loaded, segment: &Segment) -> Cost {
     Cost {
-        work: Duration::from_secs_f64(model(config).segment(load(segment), 1).cpu_s),
+        work: Duration::from_secs_f64(model(loaded).segment(load(segment), 1).cpu_s),
         // The engine's own expectation, with which segments were cut.
         memory: segment.peak_bytes,
     }
@@ -138,15 +132,14 @@ pub(crate) fn segment_cost(config: &VmConfig, segment: &Segment) -> Cost {
 const FAST_FINAL_WORK: Duration = Duration::from_millis(100);
 
 fn cost(
-    config: &VmConfig,
-    held: u64,
+    loaded: &Loaded,
     tree: &Tree,
     arities: Arities,
     final_form: FinalForm,
     plan: &Plan,
     task: TaskId,
 ) -> Cost {
-    let model = model(config);
+    let model = model(loaded);
     let children = tree.children(task).len();
     let internal_for_leaf = arities.internal_for_leaf as usize;
     // Seconds of one core; there are as many cores as the machine has, however many threads.
@@ -161,20 +154,17 @@ fn cost(
     };
     // Memory is the engine's own expectation, by which segments were cut and arities chosen.
     let (seconds, memory) = match task {
-        TaskId::Segment(index) => return segment_cost(config, &plan.segments[index as usize]),
+        TaskId::Segment(index) => return segment_cost(loaded, &plan.segments[index as usize]),
         TaskId::Final => (
             match final_form {
                 FinalForm::Small => node(),
                 FinalForm::Fast => FAST_FINAL_WORK.as_secs_f64(),
             },
-            held + final_form.peak_bytes(config, internal_for_leaf),
+            loaded.final_peak_bytes(final_form, internal_for_leaf),
         ),
         TaskId::Node(id) => {
             let level = Level::new(id.level).expect("the tree is not higher than the engine allows");
-            (
-                node(),
-                held + level.peak_bytes(config, children, internal_for_leaf),
-            )
+            (node(), loaded.node_peak_bytes(level, children, internal_for_leaf))
         }
     };
     Cost {
@@ -187,8 +177,6 @@ fn cost(
 mod tests {
     use std::collections::HashMap;
 
-    use myriad_engine::{Input as ProgramInput, Program};
-
     use super::*;
 
     fn plan(segments: usize) -> Plan {
@@ -197,7 +185,7 @@ mod tests {
                 index: index as u32,
                 instret_start: 0,
                 num_insns: 1,
-                trace_heights: Vec::new(),
+                details: Vec::new(),
                 last: false,
                 cells: 200 << 20,
                 interactions: 0,
@@ -212,34 +200,28 @@ mod tests {
     }
 
     #[test]
-    fn one_gibibyte_holds_nodes_of_three() {
-        let toml = include_str!("../../../../guests/elf/evm-block.openvm.toml");
-        let config = VmConfig::from_toml(toml).unwrap();
-        let elf = include_bytes!("../../../../guests/elf/evm-block.elf");
-        let program = Program::load(elf, Some(toml)).unwrap();
-        let held = |input_mib: usize| {
-            let input = ProgramInput::from_bytes(vec![0; input_mib << 20]).unwrap();
-            program.held_bytes(&input)
+    fn what_a_process_holds_leaves_less_room_for_nodes() {
+        let holding = |mib: u64| Loaded {
+            held_bytes: mib << 20,
+            ..Loaded::pretended()
         };
-        let widest = |mib: u64| {
-            let arities = allowed(&config, held(24), MemoryBudget::from_bytes(mib << 20)).unwrap();
-            arities.last().copied().unwrap()
+        let leaf = |held: u64| {
+            let arities = allowed(&holding(held), MemoryBudget::from_bytes(1 << 30)).unwrap();
+            arities.last().unwrap().leaf
         };
-        let most = Arities {
+        assert_eq!((leaf(0), leaf(500), leaf(650)), (4, 3, 2));
+        let too_little = MemoryBudget::from_bytes(1 << 30);
+        assert!(allowed(&holding(800), too_little).is_err());
+        let arities = Arities {
             leaf: 3,
             internal_for_leaf: 3,
             internal_recursive: 3,
         };
-        assert_eq!(widest(1024), most);
-        assert_eq!(widest(1280).leaf, 4);
-        assert!(allowed(&config, held(1), MemoryBudget::from_bytes(512 << 20)).is_err());
-        // A program and an input that leave no room for a node.
-        assert!(allowed(&config, held(200), MemoryBudget::from_bytes(700 << 20)).is_err());
         let memory = |held| {
-            let costs = tree(&config, held, &plan(2), most, FinalForm::Small).1;
+            let costs = tree(&holding(held), &plan(2), arities, FinalForm::Small).1;
             costs.iter().map(|cost| cost.memory).collect::<Vec<_>>()
         };
-        let (without, with) = (memory(0), memory(1 << 20));
+        let (without, with) = (memory(0), memory(1));
         // Segments were cut with it.
         assert_eq!(without[..2], with[..2]);
         assert!(
@@ -253,46 +235,46 @@ mod tests {
     #[test]
     fn memory_limits_the_arities() {
         let widest = |mib: u64| {
-            let all = allowed(&VmConfig::riscv32(), 0, MemoryBudget::from_bytes(mib << 20)).unwrap();
+            let all = allowed(&Loaded::pretended(), MemoryBudget::from_bytes(mib << 20)).unwrap();
             all.iter().map(|a| a.leaf).max().unwrap()
         };
         assert!(widest(400) < widest(1024));
         assert!(matches!(
-            allowed(&VmConfig::riscv32(), 0, MemoryBudget::from_bytes(256 << 20)),
+            allowed(&Loaded::pretended(), MemoryBudget::from_bytes(256 << 20)),
             Err(RunError::Memory { .. })
         ));
     }
 
     #[test]
     fn less_memory_is_supposed_to_cut_the_same_work_finer() {
-        let config = VmConfig::riscv32();
+        let loaded = Loaded::pretended();
         let mib = |mib: u64| MemoryBudget::from_bytes(mib << 20);
         let mut full = plan(2);
         for segment in &mut full.segments {
             segment.interactions = segment.cells / 2;
         }
-        let finer = supposed(&config, &full, mib(620), mib(420)).unwrap();
+        let finer = supposed(&loaded, &full, mib(620), mib(420)).unwrap();
         let work = |plan: &Plan| plan.segments.iter().map(|segment| segment.cells).sum::<u64>();
         assert_eq!(finer.segments.len(), 4);
         assert_eq!(work(&full), work(&finer));
         // The finer cut gives one child more to aggregate; of four children, each has a segment.
-        let arities = allowed(&config, 0, mib(4096)).unwrap();
+        let arities = allowed(&loaded, mib(4096)).unwrap();
         let estimate = |plan, children| {
             let hands = Hands {
                 children,
                 threads: 1,
                 cores: children,
             };
-            best_arities(&config, plan, &arities, hands).1
+            best_arities(&loaded, plan, &arities, hands).1
         };
         assert!(estimate(&finer, 1) > estimate(&full, 1));
         assert!(estimate(&finer, 4) < estimate(&full, 4));
         assert!(
-            supposed(&config, &full, mib(8192), mib(7168)).is_none(),
+            supposed(&loaded, &full, mib(8192), mib(7168)).is_none(),
             "the same"
         );
         assert!(
-            supposed(&config, &full, mib(8192), mib(128)).is_none(),
+            supposed(&loaded, &full, mib(8192), mib(128)).is_none(),
             "too small"
         );
     }
@@ -301,19 +283,19 @@ mod tests {
     /// least work; with a core for each task it is the one with the shortest path.
     #[test]
     fn the_chosen_tree_is_the_cheapest_or_the_lowest() {
-        let config = VmConfig::riscv32();
-        let arities = allowed(&config, 0, MemoryBudget::from_bytes(8 << 30)).unwrap();
+        let loaded = Loaded::pretended();
+        let arities = allowed(&loaded, MemoryBudget::from_bytes(8 << 30)).unwrap();
         for segments in [1, 5, 9, 30] {
             let plan = plan(segments);
             let work = |arities| {
-                tree(&config, 0, &plan, arities, FinalForm::Small)
+                tree(&loaded, &plan, arities, FinalForm::Small)
                     .1
                     .iter()
                     .map(|cost| cost.work)
                     .sum()
             };
             let path = |arities| {
-                let (tree, costs) = tree(&config, 0, &plan, arities, FinalForm::Small);
+                let (tree, costs) = tree(&loaded, &plan, arities, FinalForm::Small);
                 let cost: HashMap<TaskId, Duration> =
                     tree.tasks().zip(costs.iter().map(|cost| cost.work)).collect();
                 let mut until: HashMap<TaskId, Duration> = HashMap::new();
@@ -332,9 +314,9 @@ mod tests {
                 cores,
             };
             let close = |a: Duration, b: Duration| a.abs_diff(b) < Duration::from_millis(1);
-            let (_, alone) = best_arities(&config, &plan, &arities, hands(1));
+            let (_, alone) = best_arities(&loaded, &plan, &arities, hands(1));
             assert!(close(alone, least(&work)), "{segments} segments: {alone:?}");
-            let (_, many) = best_arities(&config, &plan, &arities, hands(100));
+            let (_, many) = best_arities(&loaded, &plan, &arities, hands(100));
             assert!(close(many, least(&path)), "{segments} segments: {many:?}");
         }
     }

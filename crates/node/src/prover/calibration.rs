@@ -12,10 +12,10 @@ use myriad_cost::{
     profile::{Profile, ProfileError},
     reference,
 };
+use myriad_engine::EngineFacts;
 use thiserror::Error;
 
 use super::Limits;
-use crate::engine_fingerprint;
 
 /// The file that `myriad bench` writes into the data folder.
 pub const PROFILE_FILE: &str = "profile.json";
@@ -74,11 +74,16 @@ impl Calibration {
         }
     }
 
-    /// The measured calibration, on so many threads; none without a profile in the data folder.
+    /// The measured calibration of an engine, on so many threads; none without a profile in the
+    /// data folder.
     ///
     /// # Errors
     /// A profile that cannot be used; see [`CalibrationError`].
-    pub fn measured(data_dir: &Path, threads: usize) -> Result<Option<Self>, CalibrationError> {
+    pub fn measured(
+        data_dir: &Path,
+        engine: &EngineFacts,
+        threads: usize,
+    ) -> Result<Option<Self>, CalibrationError> {
         let path = data_dir.join(PROFILE_FILE);
         if !path.exists() {
             return Ok(None);
@@ -87,12 +92,12 @@ impl Calibration {
             path: path.clone(),
             source,
         })?;
-        let expected = hex::encode(engine_fingerprint());
+        let expected = hex::encode(engine.id.fingerprint);
         if profile.engine != expected {
             return Err(CalibrationError::Engine {
                 path,
-                actual: profile.engine,
-                expected,
+                actual: format!("`{}` {}", profile.engine_name, profile.engine),
+                expected: format!("`{}` {expected}", engine.id.name),
             });
         }
         Self::of(&profile, threads)
@@ -154,7 +159,7 @@ mod tests {
     /// The reference's own profile, as if this build's engine had measured it.
     fn profile() -> Profile {
         Profile {
-            engine: hex::encode(engine_fingerprint()),
+            engine: hex::encode(EngineFacts::pretended().id.fingerprint),
             ..reference::profile().clone()
         }
     }
@@ -162,7 +167,7 @@ mod tests {
     fn measured(profile: &str) -> Result<Option<Calibration>, CalibrationError> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(PROFILE_FILE), profile).unwrap();
-        Calibration::measured(dir.path(), 2)
+        Calibration::measured(dir.path(), &EngineFacts::pretended(), 2)
     }
 
     #[test]
@@ -237,6 +242,9 @@ mod tests {
         assert!(error.to_string().contains("another engine"), "{error}");
         assert!(matches!(measured("{}"), Err(CalibrationError::Profile { .. })));
         let none = tempfile::tempdir().unwrap();
-        assert_eq!(Calibration::measured(none.path(), 2).unwrap(), None);
+        assert_eq!(
+            Calibration::measured(none.path(), &EngineFacts::pretended(), 2).unwrap(),
+            None
+        );
     }
 }

@@ -32,8 +32,11 @@ mod tenure;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use myriad_core::{JobId, Peer};
-use myriad_engine::{MemoryBudget, worker::Usage};
+use myriad_core::{EngineId, EngineName, JobId, Peer};
+use myriad_engine::{
+    EngineFacts, MemoryBudget,
+    worker::{NoEngine, Usage},
+};
 use myriad_net::blob::{BlobRef, BlobStore};
 use thiserror::Error;
 
@@ -74,13 +77,14 @@ pub struct JobFiles {
     pub requester: Peer,
     pub job: JobId,
     pub program: BlobRef,
-    pub openvm_toml: Option<String>,
+    pub program_config: Option<String>,
     /// An encoded [`myriad_engine::Input`].
     pub input: BlobRef,
     /// The store that has the files, and the proofs of a [`Piece`].
     pub blobs: BlobStore,
-    /// The engine that the job's proofs are made with, as the requester says.
-    pub engine: [u8; 32],
+    /// The engine that the job's proofs are made with, and the fingerprint of the program's own
+    /// configuration, as the requester says.
+    pub engine: EngineId,
     pub max_instructions: u64,
 }
 
@@ -113,6 +117,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Samples the task under way.
     fn sample(&self) -> Sample;
+
+    /// The engines that it has.
+    fn engines(&self) -> Vec<EngineName>;
+
+    /// What is known of one of its engines without a job.
+    ///
+    /// # Errors
+    /// [`NoEngine`]
+    fn facts(&self, name: EngineName) -> Result<&EngineFacts, NoEngine>;
 
     /// Its speed with so many threads, before any of its work has shown it.
     fn calibration(&self, threads: usize) -> Calibration {

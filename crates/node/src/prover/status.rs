@@ -6,6 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use myriad_core::EngineName;
 use myriad_net::durable::make_dir;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ const STATUS_BYTES_MAX: u64 = 1 << 20;
 pub struct Status {
     pub peer: String,
     pub listening: Vec<String>,
+    /// The engines that it has; none in the file of an older build.
+    #[serde(default)]
+    pub engines: Vec<EngineName>,
     /// Connected peers, requesters among them.
     pub peers: usize,
     pub requesters: usize,

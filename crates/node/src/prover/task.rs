@@ -6,9 +6,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use myriad_core::{JobId, Peer};
+use myriad_core::{EngineId, JobId, Peer};
 use myriad_engine::{
-    OPENVM_TOML_BYTES_MAX, PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, Segment, worker::Usage,
+    CONFIG_BYTES_MAX, EngineFacts, PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, worker::Usage,
 };
 use myriad_net::{
     FetchFailed, Network,
@@ -31,9 +31,9 @@ pub(super) struct Identified {
     requester: Peer,
     job: JobId,
     program: BlobRef,
-    openvm_toml: Option<BlobRef>,
+    program_config: Option<BlobRef>,
     input: BlobRef,
-    engine: [u8; 32],
+    engine: EngineId,
 }
 
 impl Identified {
@@ -43,7 +43,7 @@ impl Identified {
             requester,
             job: lease.task.job,
             program: sources.program.blob,
-            openvm_toml: sources.openvm_toml.as_ref().map(|toml| toml.blob),
+            program_config: sources.program_config.as_ref().map(|toml| toml.blob),
             input: sources.input.blob,
             engine: sources.engine,
         }
@@ -103,7 +103,9 @@ async fn try_carry_out<E: Engine>(
     lease: Lease,
     progress: Arc<Progress>,
 ) -> Result<(BlobRef, Pin, Usage), End> {
-    within(&lease, &tools.limits)?;
+    let engine = tools.engine.facts(lease.sources.engine.name);
+    let engine = engine.map_err(|e| End::Unwilling(e.to_string()))?;
+    within(&lease, &tools.limits, engine)?;
     forget_others(&tools, Identified::of(&lease, requester));
     fits(&lease, tools.network.blobs())?;
     let files = files(&tools, requester, &lease, &progress.came).await?;
@@ -140,11 +142,11 @@ async fn try_carry_out<E: Engine>(
 }
 
 /// Checks a lease against the owner's limits, before anything is fetched.
-fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
+fn within(lease: &Lease, limits: &Limits, engine: &EngineFacts) -> Result<(), End> {
     let allowed = limits.memory.bytes();
     bounds(
         "bytes of memory for the task",
-        lease.memory.max(least_bytes(lease)),
+        lease.memory.max(least_bytes(lease, engine)),
         allowed,
         "; see --memory",
     )
@@ -182,9 +184,9 @@ pub(super) fn files_within(sources: &Sources, limits: &Limits) -> Result<(), Str
         allowed,
         "",
     )?;
-    let toml = sources.openvm_toml.as_ref().map_or(0, |toml| toml.blob.bytes);
-    let allowed = OPENVM_TOML_BYTES_MAX as u64;
-    bounds("bytes of the job's openvm.toml", toml, allowed, "")
+    let toml = sources.program_config.as_ref().map_or(0, |toml| toml.blob.bytes);
+    let allowed = CONFIG_BYTES_MAX as u64;
+    bounds("bytes of the job's configuration", toml, allowed, "")
 }
 
 fn bounds(what: &str, actual: u64, allowed: u64, flag: &str) -> Result<(), String> {
@@ -196,9 +198,9 @@ fn bounds(what: &str, actual: u64, allowed: u64, flag: &str) -> Result<(), Strin
 
 /// Bytes of memory that a task takes at least, whatever its requester says. A task that takes too
 /// much is not begun.
-fn least_bytes(lease: &Lease) -> u64 {
+fn least_bytes(lease: &Lease, engine: &EngineFacts) -> u64 {
     match &lease.work {
-        Work::Segment(_) => Segment::least_bytes(lease.sources.input.blob.bytes),
+        Work::Segment(_) => engine.segment_least_bytes(lease.sources.input.blob.bytes),
         Work::Aggregate { .. } | Work::Finish { .. } => 0,
     }
 }
@@ -257,7 +259,7 @@ async fn files<E>(
     let blobs = tools.network.blobs();
     let is_missing = sources.all().any(|source| !blobs.contains(&source.blob.blob));
     let toml = async {
-        match &sources.openvm_toml {
+        match &sources.program_config {
             Some(source) => {
                 let pin = fetch(&tools.network, requester, source, came).await?;
                 Ok::<_, End>(Some((text(tools.network.blobs(), source.blob).await?, pin)))
@@ -274,7 +276,7 @@ async fn files<E>(
         say_that_they_are_here(&tools.network, requester, lease);
     }
     let mut pins = vec![program, input];
-    let openvm_toml = toml.map(|(text, pin)| {
+    let program_config = toml.map(|(text, pin)| {
         pins.push(pin);
         text
     });
@@ -282,7 +284,7 @@ async fn files<E>(
         requester,
         job: lease.task.job,
         program: sources.program.blob,
-        openvm_toml,
+        program_config,
         input: sources.input.blob,
         blobs: tools.network.blobs().clone(),
         engine: sources.engine,
@@ -379,7 +381,7 @@ async fn text(blobs: &BlobStore, want: BlobRef) -> Result<String, End> {
         Ok(Err(e)) => return Err(of_disk(&e)),
         Err(e) => return Err(End::Failed(format!("a bug in myriad: {e}"))),
     };
-    String::from_utf8(bytes).map_err(|_| End::Unwilling("the job's openvm.toml is no text".into()))
+    String::from_utf8(bytes).map_err(|_| End::Unwilling("the job's configuration is no text".into()))
 }
 
 #[cfg(test)]
@@ -411,9 +413,9 @@ mod tests {
             memory: 1,
             sources: Sources {
                 program: source(1000),
-                openvm_toml: None,
+                program_config: None,
                 input: source(input_mib << 20),
-                engine: [1; 32],
+                engine: EngineFacts::pretended().id,
             },
             instructions: 1000,
             work: Work::Segment(Vec::new()),
@@ -427,9 +429,9 @@ mod tests {
             never: BTreeSet::new(),
             prefer: BTreeSet::new(),
         };
-        assert!(within(&lease(100), &limits).is_ok());
+        assert!(within(&lease(100), &limits, &EngineFacts::pretended()).is_ok());
         assert!(matches!(
-            within(&lease(200), &limits),
+            within(&lease(200), &limits, &EngineFacts::pretended()),
             Err(End::Unwilling(why)) if why.contains("bytes of memory for the task: 1367343104, and 1073741824 are allowed")
         ));
     }

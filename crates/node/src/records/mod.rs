@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use myriad_core::{Blob, JobId};
+use myriad_core::{Blob, EngineName, JobId};
 use myriad_engine::{FinalForm, Input};
 use myriad_net::blob::{BlobRef, BlobStore};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub use clean::{Keep, Removed};
 pub(crate) use recorder::Recorder;
 
 use crate::{
-    Fleet, Job, Store, StoreError, process,
+    Fleet, Store, StoreError, process,
     store::{job_dir, journal_path, write_durably},
 };
 
@@ -71,14 +71,22 @@ pub struct Record {
     #[serde(default)]
     pub final_form: FinalForm,
     pub fleet: Fleet,
+    /// The engine of its proofs; in records of older builds, OpenVM's, which was the only one.
+    #[serde(default = "only_engine")]
+    pub engine: EngineName,
     /// The arguments that `myriad verify` needs beside the proof.
     pub verify: String,
     program: Part,
-    openvm_toml: Option<Part>,
+    #[serde(rename = "openvm_toml")]
+    program_config: Option<Part>,
     input: Part,
     /// Tasks that are done, and all; none before the job is planned.
     pub done: usize,
     pub tasks: Option<usize>,
+}
+
+fn only_engine() -> EngineName {
+    "openvm".parse().expect("it is a name")
 }
 
 /// The state of a job.
@@ -127,6 +135,17 @@ pub struct Listed {
     pub record: Option<Record>,
     /// Whether a process is working on it.
     pub running: bool,
+}
+
+/// The files of a job that was begun, which its engine has yet to read once more.
+#[derive(Clone, Debug)]
+pub struct KeptJob {
+    pub name: String,
+    pub image: Vec<u8>,
+    pub program_config: Option<String>,
+    pub input: Input,
+    /// See [`Job::verify`](crate::Job::verify).
+    pub verify: String,
 }
 
 /// The jobs of a data folder.
@@ -263,11 +282,11 @@ impl Jobs {
             .is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// The job itself, to resume it.
+    /// The files of the job, to resume it.
     ///
     /// # Errors
     /// [`JobsError::Incomplete`] where its program or input is gone.
-    pub fn load(&self, id: JobId, blobs: &BlobStore) -> Result<(Job, Record), JobsError> {
+    pub fn load(&self, id: JobId, blobs: &BlobStore) -> Result<(KeptJob, Record), JobsError> {
         let record = self.record(id)?;
         let get = |file: &Part| -> Result<Vec<u8>, JobsError> {
             let found = file.reference().map(|file| blobs.get(file)).transpose();
@@ -277,11 +296,11 @@ impl Jobs {
                 .ok_or(JobsError::Incomplete { id })
         };
         let text = |bytes| String::from_utf8(bytes).map_err(|_| JobsError::Incomplete { id });
-        let job = Job {
+        let job = KeptJob {
             name: record.name.clone(),
             image: get(&record.program)?,
-            openvm_toml: record
-                .openvm_toml
+            program_config: record
+                .program_config
                 .as_ref()
                 .map(|file| get(file).and_then(text))
                 .transpose()?,
@@ -362,10 +381,14 @@ impl Jobs {
 impl Record {
     /// The program, its configuration and the input.
     fn files(&self) -> impl Iterator<Item = BlobRef> + '_ {
-        [Some(&self.program), self.openvm_toml.as_ref(), Some(&self.input)]
-            .into_iter()
-            .flatten()
-            .filter_map(Part::reference)
+        [
+            Some(&self.program),
+            self.program_config.as_ref(),
+            Some(&self.input),
+        ]
+        .into_iter()
+        .flatten()
+        .filter_map(Part::reference)
     }
 }
 

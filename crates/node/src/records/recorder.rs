@@ -33,7 +33,7 @@ impl<O: Observer> Recorder<O> {
         observer: O,
     ) -> Result<Self, StoreError> {
         let jobs = Jobs::of(&options.data_dir);
-        let text = job.openvm_toml.as_ref();
+        let text = job.program_config.as_ref();
         let before = jobs.record(id).ok();
         let beginning = store::beginning(&options.data_dir)?;
         let mut record = Record {
@@ -51,9 +51,10 @@ impl<O: Observer> Recorder<O> {
             heeds_requests: false,
             final_form: options.final_form,
             fleet: options.fleet,
+            engine: options.worker.engine.id.name,
             verify: job.verify.clone(),
             program: blobs.put(&job.image)?.into(),
-            openvm_toml: text
+            program_config: text
                 .map(|text| blobs.put(text.as_bytes()))
                 .transpose()?
                 .map(Part::from),
@@ -90,11 +91,11 @@ impl<O: Observer> Recorder<O> {
         let of = |file: &Part| file.reference().expect("it was made from one");
         let Record {
             program,
-            openvm_toml,
+            program_config,
             input,
             ..
         } = &self.record;
-        (of(program), openvm_toml.as_ref().map(of), of(input))
+        (of(program), program_config.as_ref().map(of), of(input))
     }
 
     fn write(&mut self) {

@@ -2,13 +2,13 @@
 
 use myriad_core::TaskId;
 use myriad_engine::{
-    FinalForm, MemoryBudget,
+    FinalForm, Loaded, MemoryBudget,
     worker::{Usage, WorkerConfig},
 };
 
 use super::*;
 use crate::{
-    Event, Observer, Options, open_blobs,
+    Event, Job, Observer, Options, open_blobs,
     store::{Accepted, TaskKey},
 };
 
@@ -16,8 +16,9 @@ fn job(name: &str) -> Job {
     Job {
         name: name.into(),
         image: name.as_bytes().to_vec(),
-        openvm_toml: Some("[app_vm_config]".into()),
+        program_config: Some("[app_vm_config]".into()),
         input: Input::from_bytes(b"what it reads".to_vec()).unwrap(),
+        loaded: Loaded::pretended(),
         verify: "--program p.elf".into(),
     }
 }
@@ -35,6 +36,7 @@ fn options(dir: &Path) -> Options {
         fleet: Fleet::Network { provers: 8 },
         keep_jobs: None,
         worker: WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "none".into(),
             args: Vec::new(),
             keys: "none".into(),
@@ -89,7 +91,7 @@ fn a_job_is_found_while_it_runs_and_after() {
         (loaded.image, loaded.input),
         (job("first").image, job("first").input)
     );
-    assert_eq!(loaded.openvm_toml, job("first").openvm_toml);
+    assert_eq!(loaded.program_config, job("first").program_config);
     assert_eq!(record.fleet, Fleet::Network { provers: 8 });
 
     drop(begin(dir.path(), SECOND, "second", &[]));
@@ -410,4 +412,25 @@ fn progress_counts_what_is_done() {
     let finished = [planned(), done.clone(), done, Event::Finished];
     drop(begin(dir.path(), FIRST, "first", &finished));
     assert_eq!(Jobs::of(dir.path()).record(FIRST).unwrap().done, 3);
+}
+
+/// Records of builds that had one engine do not name it, and call the text that configures a
+/// program by that engine's name for it.
+#[test]
+fn a_record_without_an_engine_is_of_the_one_that_there_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+    drop(begin(dir.path(), FIRST, "first", &[]));
+    let jobs = Jobs::of(dir.path());
+    let engine = options(dir.path()).worker.engine.id.name;
+    assert_eq!(jobs.record(FIRST).unwrap().engine, engine);
+    let path = jobs.path(FIRST);
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let fields = json.as_object_mut().unwrap();
+    assert!(fields.contains_key("openvm_toml"));
+    fields.remove("engine").unwrap();
+    fs::write(&path, json.to_string()).unwrap();
+    let (kept, record) = jobs.load(FIRST, &blobs).unwrap();
+    assert_eq!(record.engine.as_str(), "openvm");
+    assert_eq!(kept.program_config, job("first").program_config);
 }

@@ -28,7 +28,7 @@ pub(super) enum Truth {
     /// An earlier run has found them.
     Known(Vec<Boundary>),
     /// This child can find them, with the job loaded.
-    Unknown(LimitedWorker),
+    Unknown(Box<LimitedWorker>),
 }
 
 /// A job whose proofs engine children examine, and whose journal keeps those that are accepted.

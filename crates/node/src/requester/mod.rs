@@ -43,7 +43,7 @@ use std::{
     time::Instant,
 };
 
-use myriad_core::{Blob, Cost, JobId, JobSpec, Peer, TaskId, Tree};
+use myriad_core::{Blob, Cost, EngineId, JobId, JobSpec, Peer, TaskId, Tree};
 use myriad_net::{
     Event as NetEvent, Network,
     blob::BlobRef,
@@ -77,15 +77,16 @@ pub struct Joined {
 #[derive(Clone, Debug)]
 pub struct Files {
     pub program: BlobRef,
-    pub openvm_toml: Option<BlobRef>,
+    pub program_config: Option<BlobRef>,
     pub input: BlobRef,
-    /// The engine that the job's proofs are made with; see [`myriad_engine::Fingerprint`].
-    pub engine: [u8; 32],
+    /// The engine that the job's proofs are made with, and the fingerprint of the program's own
+    /// configuration.
+    pub engine: EngineId,
 }
 
 impl Files {
     fn all(&self) -> impl Iterator<Item = BlobRef> + '_ {
-        [Some(self.program), self.openvm_toml, Some(self.input)]
+        [Some(self.program), self.program_config, Some(self.input)]
             .into_iter()
             .flatten()
     }

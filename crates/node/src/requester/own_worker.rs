@@ -423,6 +423,7 @@ mod tests {
     /// take 96.
     fn attempt_with(command: &str, time_max: Duration) -> (Attempt<()>, Duration) {
         let config = WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "/bin/sh".into(),
             args: vec!["-c".into(), command.into()],
             keys: "none".into(),
@@ -437,7 +438,7 @@ mod tests {
         };
         let program = ProgramOnly {
             image: vec![1],
-            openvm_toml: None,
+            program_config: None,
             config,
         };
         let start = Instant::now();

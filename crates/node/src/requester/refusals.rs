@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use myriad_core::Refusal;
-use myriad_net::wire::{Hello, Refused, Response, Role, Why, shortened};
-
-use crate::engine_fingerprint;
+use myriad_core::{EngineId, EngineName, Refusal};
+use myriad_net::wire::{Refused, Response, Why, shortened};
 
 /// The time after which a peer that waits to be woken asks all the same: a wake may be lost
 /// although the connection stays.
@@ -15,14 +13,21 @@ const CROWDED_RETRY: Duration = Duration::from_secs(30);
 /// The first proof of a stranger is checked within moments, and then it may hold more leases.
 const UNCHECKED_RETRY: Duration = Duration::from_millis(500);
 
-pub(super) const OTHER_ENGINE: &str =
-    "this requester's engine is another one: one of the two builds has to be updated";
 /// The reason for which a peer does not hear where a job's files are.
 pub(super) const NOT_SERVED: &str = "a job's files are for provers with the same engine that are not banned";
 
-/// Whether a peer with this greeting may do tasks.
-pub(super) fn is_served(hello: &Hello) -> bool {
-    hello.role == Role::Prover && hello.engine == engine_fingerprint()
+/// Why a peer that has these engines can do no task of a job of the engine that is called `name`;
+/// none if it can. `own` are those of this machine.
+pub(super) fn other_engine(name: EngineName, own: &[EngineId], theirs: &[EngineId]) -> Option<String> {
+    let is_same = |id: &&EngineId| id.name == name;
+    let same_build = |id: &EngineId| theirs.contains(id);
+    if own.iter().find(is_same).is_some_and(same_build) {
+        return None;
+    }
+    Some(match theirs.iter().find(is_same) {
+        Some(_) => format!("its engine `{name}` is that of another build: one of the two has to be updated"),
+        None => format!("it has no engine `{name}`, which the job is of"),
+    })
 }
 
 /// A peer that `is_parked` is woken when there is something for it, and need not ask at each job.
@@ -57,4 +62,29 @@ pub(super) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response
         reason: shortened(reason),
         retry_ms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prover_is_served_whose_engine_is_the_jobs() {
+        let id = |name: &str, fingerprint| EngineId {
+            name: name.parse().unwrap(),
+            fingerprint: [fingerprint; 32],
+        };
+        let (one, other) = (id("one", 1), id("other", 1));
+        let own = [one, other];
+        let why = |theirs: &[EngineId]| other_engine(one.name, &own, theirs);
+        assert_eq!(why(&[one]), None);
+        assert_eq!(why(&[other, one]), None);
+        let lacks = Some("it has no engine `one`, which the job is of".into());
+        assert_eq!(why(&[other]), lacks, "it shares an engine, but not the job's");
+        assert_eq!(why(&[]), lacks);
+        let build = why(&[other, id("one", 2)]).unwrap();
+        assert!(build.contains("`one` is that of another build"), "{build}");
+        // The fingerprint of one engine does not stand for another.
+        assert!(other_engine(one.name, &[other], &[id("one", 1)]).is_some());
+    }
 }

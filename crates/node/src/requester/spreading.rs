@@ -157,7 +157,7 @@ fn sources(files: &Files, holders: &[Contact]) -> Sources {
     };
     Sources {
         program: source(files.program),
-        openvm_toml: files.openvm_toml.map(source),
+        program_config: files.program_config.map(source),
         input: source(files.input),
         engine: files.engine,
     }

@@ -30,7 +30,7 @@ use std::{
 };
 
 use myriad_core::{Blob, JobId, Peer, TaskId};
-use myriad_engine::{Boundary, Input, Program};
+use myriad_engine::{Boundary, Loaded};
 use myriad_net::{
     blob::{BlobError, BlobRef, BlobStore, Pin},
     durable::{above, make_dir, sync_dir},
@@ -50,7 +50,9 @@ use crate::database::GuardedDatabase;
 
 /// The version of the journal's tables. Raised when older builds would misread them. Version 1 had
 /// only `accepted`, which means the same in both.
-const JOURNAL_VERSION: u32 = 2;
+const JOURNAL_VERSION: u32 = 3;
+/// The last version whose plans have another encoding.
+const OTHER_PLANS: u32 = 2;
 const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
 /// The accepted proofs: from [`TaskKey`] to postcard of [`Entry`].
@@ -120,14 +122,14 @@ pub enum StoreError {
     Blobs(#[from] BlobError),
 }
 
-/// Identifies the request to prove `program` on `input`: the same program, configuration and input
+/// Identifies the request to prove a program on an input: the same program, configuration and input
 /// have the same id.
-pub fn job_id(program: &Program, input: &Input) -> JobId {
-    job_id_of(&program.hash(), &input.hash())
+pub fn job_id(loaded: &Loaded) -> JobId {
+    job_id_of(&loaded.program, &loaded.input)
 }
 
-/// [`job_id`] from the hashes of program and input, for callers that have not loaded them.
-pub(crate) fn job_id_of(program: &[u8; 32], input: &[u8; 32]) -> JobId {
+/// [`job_id`] from the hashes of program and input.
+fn job_id_of(program: &[u8; 32], input: &[u8; 32]) -> JobId {
     let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
     hasher.update(program).update(input);
     JobId(*hasher.finalize().as_bytes())
@@ -219,11 +221,17 @@ impl Store {
             let mut meta = transaction.open_table(META)?;
             let found = meta.get(VERSION_KEY)?.map(|version| version.value());
             if found.is_none_or(|found| found <= JOURNAL_VERSION) {
-                // The tables of version 1 are unchanged; those that it lacks are made empty.
+                // The table of accepted proofs is that of version 1; those that it lacks are made
+                // empty.
                 meta.insert(VERSION_KEY, JOURNAL_VERSION)?;
                 transaction.open_table(ACCEPTED)?;
-                transaction.open_table(PLANNED)?;
-                transaction.open_table(LEASES)?;
+                let mut planned = transaction.open_table(PLANNED)?;
+                let mut leases = transaction.open_table(LEASES)?;
+                if found.is_some_and(|found| found <= OTHER_PLANS) {
+                    // The job is planned again, and the proofs of its segments are found again.
+                    planned.retain(|_, _| false)?;
+                    leases.retain(|_, ()| false)?;
+                }
             }
             Ok(found.unwrap_or(JOURNAL_VERSION))
         })?;

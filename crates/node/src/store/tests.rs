@@ -95,7 +95,7 @@ fn newer_and_damaged_journals_are_refused_by_name() {
     drop(store);
     let error = open(dir.path(), 7).err().unwrap();
     assert!(
-        error.to_string().contains("version 3, and this build reads 2"),
+        error.to_string().contains("version 4, and this build reads 3"),
         "{error}"
     );
 
@@ -142,6 +142,34 @@ fn what_an_older_version_accepted_is_accepted() {
             .map(|version| version.value()))
     });
     assert_eq!(version.unwrap(), Some(JOURNAL_VERSION));
+}
+
+/// Plans of version 2 have another encoding, which could pass for one of today.
+#[test]
+fn a_plan_of_an_older_version_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = TaskKey::segment(0, 10);
+    let store = open(dir.path(), 7).unwrap();
+    store.put(key, &accepted()).unwrap();
+    store.set_planned(&planned(1)).unwrap();
+    store.set_truth(&[accepted().boundary]).unwrap();
+    let held = (TaskId::Segment(0), Peer([1; 32]));
+    store.note_leases(&[held], &[]).unwrap();
+    let older = |transaction: &redb::WriteTransaction| {
+        transaction.open_table(META)?.insert(VERSION_KEY, OTHER_PLANS)?;
+        Ok(())
+    };
+    store.write(older).unwrap();
+    drop(store);
+    let store = open(dir.path(), 7).unwrap();
+    assert_eq!(store.planned().unwrap(), None);
+    assert_eq!(store.truth().unwrap(), None);
+    assert_eq!(store.leases().unwrap(), []);
+    assert_eq!(store.get(key).unwrap(), Some(accepted()));
+    store.set_planned(&planned(1)).unwrap();
+    drop(store);
+    let store = open(dir.path(), 7).unwrap();
+    assert_eq!(store.planned().unwrap(), Some(planned(1)), "it is migrated once");
 }
 
 fn planned(memory_bytes: u64) -> Planned {

@@ -16,13 +16,12 @@ use myriad_net::{
     blob::BlobRef,
     wire::{Refused, Request as WireRequest, Response, Sources, Why},
 };
-use myriad_node::engine_fingerprint;
 
 use super::*;
 use crate::{
     holding::until,
     link::Link,
-    testbed::{INPUT_BYTES, PROGRAM_BYTES, announcement, files},
+    testbed::{INPUT_BYTES, PROGRAM_BYTES, announcement, engine, files},
 };
 
 /// The most copies that a requester sends while others have the files.
@@ -288,9 +287,9 @@ impl Idler {
         let source = |blob| network.source(blob, [network.peer()]);
         let sources = Sources {
             program: source(program),
-            openvm_toml: None,
+            program_config: None,
             input: source(input),
-            engine: engine_fingerprint(),
+            engine: engine(),
         };
         let count = Arc::clone(&asked);
         tokio::spawn(async move {

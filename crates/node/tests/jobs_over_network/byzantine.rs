@@ -21,7 +21,7 @@ use myriad_net::{
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::testbed::{MEMORY, segment_proof};
+use crate::testbed::{MEMORY, engine, segment_proof};
 
 /// The fault of a prover: it does this instead of its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,7 @@ async fn misbehave(network: &Network, requester: Peer, habit: Habit, acted: &Ato
         memory: if boasts { u64::MAX } else { MEMORY },
         threads: 1,
         speed: if boasts { u32::MAX } else { 1000 },
+        engines: vec![engine().name],
         holds: Vec::new(),
     });
     let Ok(Response::Lease(lease)) = network.ask(requester, offer).await else {

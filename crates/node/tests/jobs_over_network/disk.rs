@@ -9,10 +9,9 @@ use myriad_net::{
     Event as NetEvent,
     wire::{Lease, Request, Response, Returned, Sources},
 };
-use myriad_node::engine_fingerprint;
 
 use super::*;
-use crate::testbed::{announcement, start_with_quota};
+use crate::testbed::{announcement, engine, start_with_quota};
 
 const MIB: u64 = 1 << 20;
 /// Twice the room that a task needs besides its files: half of it may be kept for others.
@@ -40,9 +39,9 @@ impl Endless {
         let here = |bytes: &[u8]| network.source(network.blobs().put(bytes).unwrap(), [network.peer()]);
         let sources = Sources {
             program: here(&[1; 1000]),
-            openvm_toml: None,
+            program_config: None,
             input: here(&[2; 1000]),
-            engine: engine_fingerprint(),
+            engine: engine(),
         };
         tokio::spawn({
             let returns = Arc::clone(&returns);

@@ -8,10 +8,10 @@ use myriad_net::{
     Event as NetEvent,
     wire::{Lease, Refused, Request, Response, Returned, Sources, Why},
 };
-use myriad_node::{engine_fingerprint, prover::Calibration};
+use myriad_node::prover::Calibration;
 
 use super::*;
-use crate::testbed::announcement;
+use crate::testbed::{announcement, engine};
 
 /// How a requester holds on to a prover.
 #[derive(Clone, Copy, Debug)]
@@ -104,9 +104,9 @@ fn lease(network: &Network, seed: u8, grip: Grip) -> Lease {
         memory: 1 << 30,
         sources: Sources {
             program: here(&[seed; 100]),
-            openvm_toml: None,
+            program_config: None,
             input: here(&vec![seed; grip.input_bytes]),
-            engine: engine_fingerprint(),
+            engine: engine(),
         },
         instructions: 1000,
         work: Work::Segment(vec![seed; 36]),

@@ -29,8 +29,8 @@ use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
 use testbed::{
-    Fault, Journal, Kept, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request,
-    segment_proof, start, tree,
+    Fault, Journal, Kept, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, engine,
+    request, segment_proof, start, tree,
 };
 
 /// The time of a pretended task.
@@ -93,6 +93,7 @@ async fn claim(network: &Network, requester: Peer, keeps: impl FnOnce(&[u8]) -> 
         memory: MEMORY,
         threads: 1,
         speed: 1000,
+        engines: vec![engine().name],
         holds: Vec::new(),
     });
     let lease = loop {

@@ -13,10 +13,9 @@ use myriad_net::{
     blob::BlobRef,
     wire::{Lease, Request, Response, Returned, Sources, Work},
 };
-use myriad_node::engine_fingerprint;
 
 use super::*;
-use crate::testbed::{MEMORY, announcement};
+use crate::testbed::{MEMORY, announcement, engine};
 
 /// Jobs that one requester announces at once.
 const FLOOD: u32 = 500;
@@ -30,18 +29,21 @@ enum Demand {
     Program,
     /// A program whose bytes nobody has, by its hash.
     NoSuchProgram,
+    /// An engine that the announcement did not name, and that nobody has.
+    NoSuchEngine,
     /// Nothing beyond the limits, but hundreds of jobs are announced at once, and no segment is
     /// one.
     Flood,
 }
 
 impl Demand {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Memory,
         Self::Instructions,
         Self::Input,
         Self::Program,
         Self::NoSuchProgram,
+        Self::NoSuchEngine,
         Self::Flood,
     ];
 
@@ -56,6 +58,7 @@ impl Demand {
             }
             Self::Input => "bytes of the job's input: 1048577, and 1048576 are allowed; see --max-input",
             Self::Program => "bytes of the job's program",
+            Self::NoSuchEngine => "this machine has no engine `other`, but `pretended`",
             Self::NoSuchProgram | Self::Flood => "",
         }
     }
@@ -135,9 +138,9 @@ fn lease(network: &Network, demand: Demand) -> Lease {
         memory: 1 << 30,
         sources: Sources {
             program: here(b"a program"),
-            openvm_toml: None,
+            program_config: None,
             input: here(b"an input"),
-            engine: engine_fingerprint(),
+            engine: engine(),
         },
         instructions: 1000,
         work: Work::Segment(vec![0xff; 100]),
@@ -148,6 +151,7 @@ fn lease(network: &Network, demand: Demand) -> Lease {
         Demand::Input => lease.sources.input = elsewhere((1 << 20) + 1),
         Demand::Program => lease.sources.program = elsewhere(PROGRAM_BYTES_MAX as u64 + 1),
         Demand::NoSuchProgram => lease.sources.program = elsewhere(24),
+        Demand::NoSuchEngine => lease.sources.engine.name = "other".parse().unwrap(),
         Demand::Flood => {}
     }
     lease

@@ -351,6 +351,7 @@ async fn claims(network: &Network, requester: Peer, job: JobId, proof: BlobRef) 
         memory: MEMORY,
         threads: 1,
         speed: 1000,
+        engines: vec![engine().name],
         holds: Vec::new(),
     });
     let lease = loop {

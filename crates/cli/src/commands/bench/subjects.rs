@@ -42,7 +42,7 @@ fn fibonacci(short: u64) -> Result<Subject, Error> {
     Ok(Subject {
         name: name.into(),
         image: image.to_vec(),
-        openvm_toml: None,
+        program_config: None,
         long: rounds(LONG_ROUNDS)?,
         short: rounds(short)?,
         whole_budget: MemoryBudget::from_bytes(256 << 20),
@@ -68,7 +68,7 @@ fn evm_block() -> Result<Subject, Error> {
         short: block(SHORT_TXS)?,
         name: program.name,
         image: program.image,
-        openvm_toml: program.openvm_toml,
+        program_config: program.openvm_toml,
         whole_budget: MemoryBudget::from_bytes(640 << 20),
     })
 }

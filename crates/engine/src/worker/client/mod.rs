@@ -2,40 +2,26 @@
 
 use std::{
     collections::VecDeque,
-    env, io,
-    io::BufReader,
-    path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::{self, BufReader},
+    process::{ChildStdin, ChildStdout, ExitStatus},
     thread::JoinHandle,
     time::Duration,
 };
 
 use super::{
+    config::WorkerConfig,
     death::{Death, last_lines},
     error::WorkerError,
-    protocol::{
-        ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
-        read_frame, write_frame,
-    },
+    protocol::{Answer, Failure, REQUEST_BYTES_MAX, Request, RequestHead, Response, read_frame, write_frame},
+    shared::{Shared, Stopper},
     source::{Source, send},
     told::Told,
     usage::{Usage, Watch},
 };
 use crate::{
-    Account, Boundary, FinalForm, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Shown,
-    Statement, VmConfig, keys::Filling,
+    Account, Boundary, Description, EngineFacts, Filling, FinalForm, KeyError, KeyFolder, Level, Loaded,
+    MemoryBudget, Plan, ProofOf, Segment, Shown, Statement,
 };
-
-/// The settings of the child's allocator, jemalloc: memory that one task has freed goes back to the
-/// system before the next has built its tools. By default it stays for 10 s, and was seen on top of
-/// the next peak. When nothing else runs, a thread that the child starts itself gives it back: see
-/// [`super::confine()`].
-const MALLOC_CONF: &str = "dirty_decay_ms:1000";
-
-/// The environment variables that a child gets from its caller: the paths of programs and
-/// libraries. The others may be secret.
-const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
 /// The argument, behind those of [`WorkerConfig`], that makes a child one that makes keys.
 const MAKE_KEYS: &str = "--make-keys";
@@ -43,67 +29,16 @@ const MAKE_KEYS: &str = "--make-keys";
 /// The pause between looks at a child that is about to end.
 const WAIT_STEP: Duration = Duration::from_millis(2);
 
-/// The limit that the system enforces on virtual memory for the data of a child to which `memory`
-/// is lent.
-///
-/// It is more than `memory`, which is the real memory. An address space of a guest is mapped whole,
-/// 512 MiB of which few pages are touched, once for each state that is held; chips' records have
-/// room for more rows than there are; and the allocator keeps addresses whose pages it has given
-/// back. A child that took 3.5 GiB had mapped more than 12 GiB. Giving addresses back with the
-/// pages would halve that, but would map most allocations separately. A thread has a stack of 2
-/// MiB, and an arena of the allocator.
-pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
-    const MAPS: u64 = 4 << 30;
-    const THREAD: u64 = 64 << 20;
-    4 * memory.bytes() + MAPS + THREAD * threads as u64
-}
-
-/// The command that starts a child.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {
-    /// The binary, and the arguments with which it calls [`super::serve`].
-    pub command: PathBuf,
-    pub args: Vec<String>,
-    /// The folder of keys that these arguments name: the caller writes the keys that a child makes
-    /// to it.
-    pub keys: PathBuf,
-    /// Threads that it proves with.
-    pub threads: usize,
-}
-
 /// A child process that executes, proves and aggregates.
 ///
 /// Dropping it ends the child, in the middle of a task if need be.
 pub struct Worker {
-    process: Arc<Mutex<Process>>,
-    keys: KeyCache,
+    process: Shared,
+    engine: EngineFacts,
+    keys: KeyFolder,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     stderr: Option<JoinHandle<VecDeque<String>>>,
-}
-
-/// The child, which a [`Worker`] and its [`Stopper`]s share.
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    /// Whether a stopper has ended it. The system's out-of-memory killer uses the same signal.
-    stopped: bool,
-}
-
-/// Ends the child of a [`Worker`] that another thread is waiting for.
-///
-/// The waiting thread then gets a [`Death`] that is `stopped`. Nothing happens when the child has
-/// ended already.
-#[derive(Debug, Clone)]
-pub struct Stopper(Arc<Mutex<Process>>);
-
-impl Stopper {
-    pub fn stop(&self) {
-        let mut process = lock(&self.0);
-        if matches!(process.child.try_wait(), Ok(None)) && process.child.kill().is_ok() {
-            process.stopped = true;
-        }
-    }
 }
 
 impl Worker {
@@ -124,19 +59,8 @@ impl Worker {
     }
 
     fn start(config: &WorkerConfig, more: &[&str]) -> Result<Self, WorkerError> {
-        let variables = VARIABLES
-            .iter()
-            .filter_map(|name| Some((name, env::var_os(name)?)));
-        let mut child = Command::new(&config.command)
-            .args(&config.args)
-            .args(more)
-            .env_clear()
-            .envs(variables)
-            .env("RAYON_NUM_THREADS", config.threads.to_string())
-            .env("_RJEM_MALLOC_CONF", MALLOC_CONF)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut child = config
+            .command(more)
             .spawn()
             .map_err(|reason| WorkerError::Start {
                 command: config.command.clone(),
@@ -145,43 +69,41 @@ impl Worker {
         let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it was piped"));
         Ok(Self {
-            keys: KeyCache::new(&config.keys),
+            engine: config.engine.clone(),
+            keys: KeyFolder::new(&config.keys),
             stdin: child.stdin.take(),
             stdout,
             stderr: Some(std::thread::spawn(move || last_lines(stderr))),
-            process: Arc::new(Mutex::new(Process {
-                child,
-                stopped: false,
-            })),
+            process: Shared::new(child),
         })
     }
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        lock(&self.process).child.id()
+        self.process.lock().child.id()
     }
 
     /// Returns a [`Stopper`], which ends the child from another thread, in the middle of a task if
     /// need be.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.process))
+        self.process.stopper()
     }
 
-    /// Has it make the keys of the configuration that an `openvm.toml` describes, as `filling`
-    /// says; without one, those of the plain configuration. The caller writes them, under the name
-    /// of that text. Returns the cost.
+    /// Has it make the keys of the configuration that a text describes, as `filling` says; without
+    /// one, those of the configuration that needs none. The caller writes them, under the name of
+    /// that text. Returns the cost.
     ///
     /// # Errors
     /// The errors of all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`]
     /// is the caller's: of a folder that cannot be read or written.
-    pub fn make_keys(&mut self, openvm_toml: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
+    pub fn make_keys(&mut self, config: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
         let keys = self.keys.clone();
-        let process = Arc::clone(&self.process);
-        let goes_on = || matches!(lock(&process).child.try_wait(), Ok(None));
-        let text = openvm_toml.clone();
+        let process = self.process.clone();
+        let goes_on = || matches!(process.lock().child.try_wait(), Ok(None));
+        let name = Description::of(config.as_deref()).key_name(&self.engine.id.fingerprint);
         let mut took = Usage::default();
-        keys.fill(text.as_deref(), filling, goes_on, || {
-            match self.ask(Request::MakeKeys { openvm_toml }) {
+        keys.fill(&name, filling, goes_on, || {
+            match self.ask(Request::MakeKeys { config }) {
                 Ok((Answer::Keys(file), usage)) => {
                     took = usage;
                     Ok(file)
@@ -197,21 +119,38 @@ impl Worker {
         Ok(took)
     }
 
-    /// Gives it the program and the input for all requests that follow: the bytes of an ELF or a
-    /// `.vmexe`, the text of its `openvm.toml`, and an encoded [`Input`](crate::Input). The child
-    /// decodes them, and says what they are.
+    /// Has it try to read the keys of the configuration that a text describes. One that makes keys
+    /// cannot.
     ///
     /// # Errors
-    /// The errors of all requests: the child's own [`Failure`], or its [`Death`].
+    /// See [`Worker::load`].
+    pub fn read_keys(&mut self, config: Option<String>) -> Result<(), WorkerError> {
+        match self.ask(Request::ReadKeys { config })? {
+            (Answer::KeysRead, _) => Ok(()),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Gives it the program and the input for all requests that follow: the bytes of the program's
+    /// file, the text that configures it, and an encoded [`Input`](crate::Input). The child decodes
+    /// them, and says what they are.
+    ///
+    /// # Errors
+    /// The errors of all requests: the child's own [`Failure`], or its [`Death`]. An answer that is
+    /// longer than its request allows, or that nothing can be made of, is
+    /// [`WorkerError::Protocol`]; then the child must not be used again.
     pub fn load<'a>(
         &mut self,
         image: impl Into<Source<'a>>,
-        openvm_toml: Option<String>,
+        config: Option<String>,
         input: impl Into<Source<'a>>,
     ) -> Result<Loaded, WorkerError> {
         let files = vec![image.into(), input.into()];
-        match self.ask_with(Request::Load { openvm_toml }, files, &mut unasked)? {
-            (Answer::Loaded(loaded), _) => Ok(loaded),
+        match self.ask_with(Request::Load { config }, files, &mut unasked)? {
+            (Answer::Loaded(loaded), _) => match loaded.check() {
+                Ok(()) => Ok(loaded),
+                Err(reason) => Err(WorkerError::Protocol(format!("of the program, {reason}"))),
+            },
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -230,7 +169,10 @@ impl Worker {
             max_instructions,
             stream_from: None,
         })? {
-            (Answer::Plan(plan), usage) => Ok((plan, usage)),
+            (Answer::Plan(plan), usage) => {
+                Told::default().check(&plan, max_instructions)?;
+                Ok((plan, usage))
+            }
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -261,7 +203,7 @@ impl Worker {
             Ok(())
         })?;
         match answer {
-            (Answer::Plan(plan), usage) => told.check(&plan).map(|()| (plan, usage)),
+            (Answer::Plan(plan), usage) => told.check(&plan, max_instructions).map(|()| (plan, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -363,9 +305,13 @@ impl Worker {
     ///
     /// # Errors
     /// See [`Worker::load`]. A proof that is refused is a [`Failure::Verify`].
-    pub fn verify<'a>(&mut self, of: ProofOf, proof: impl Into<Source<'a>>) -> Result<Shown, WorkerError> {
+    pub fn verify<'a>(
+        &mut self,
+        of: ProofOf,
+        proof: impl Into<Source<'a>>,
+    ) -> Result<(Shown, Usage), WorkerError> {
         match self.ask_with(Request::Verify(of), vec![proof.into()], &mut unasked)? {
-            (Answer::Holds(shown), _) => Ok(shown),
+            (Answer::Holds(shown), usage) => Ok((shown, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -392,7 +338,8 @@ impl Worker {
             .stdin
             .as_mut()
             .ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
-        let watch = Watch::start(lock(&self.process).child.id());
+        let watch = Watch::start(self.process.lock().child.id());
+        let bytes_max = request.answer_bytes_max();
         let head = RequestHead {
             request,
             files: files.iter().map(|file| file.bytes).collect(),
@@ -406,7 +353,7 @@ impl Worker {
         }
         loop {
             let answer = match sent {
-                Ok(()) => read_frame::<Response>(&mut self.stdout, ANSWER_BYTES_MAX),
+                Ok(()) => read_frame::<Response>(&mut self.stdout, bytes_max),
                 Err(e) => Err(e),
             };
             return match answer {
@@ -431,7 +378,7 @@ impl Worker {
     /// Waits for a child that is about to end, and lets a [`Stopper`] in between.
     fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
-            if let Some(status) = lock(&self.process).child.try_wait()? {
+            if let Some(status) = self.process.lock().child.try_wait()? {
                 return Ok(status);
             }
             std::thread::sleep(WAIT_STEP);
@@ -448,7 +395,7 @@ impl Worker {
             .and_then(|thread| thread.join().ok())
             .unwrap_or_default();
         let stderr = Vec::from(lines).join("\n");
-        let stopped = lock(&self.process).stopped;
+        let stopped = self.process.lock().stopped;
         Death::of(status, stderr, stopped)
     }
 }
@@ -460,19 +407,6 @@ impl Drop for Worker {
         // The child would stay in the system's table as a zombie without the wait.
         let _ = self.wait();
     }
-}
-
-/// Whether readable keys of the caller's own configuration are there.
-///
-/// # Errors
-/// An `openvm.toml` that is refused.
-pub fn has_keys(config: &WorkerConfig, openvm_toml: Option<&str>) -> Result<bool, WorkerError> {
-    let vm = openvm_toml.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml);
-    Ok(KeyCache::new(&config.keys).has(&vm.map_err(Failure::Config)?))
-}
-
-fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
-    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unexpected(answer: &Answer) -> WorkerError {
@@ -487,6 +421,7 @@ fn unexpected(answer: &Answer) -> WorkerError {
         Answer::Statement(_) => "the statement of proofs",
         Answer::Holds(_) => "that a proof holds",
         Answer::Cut(_) => "segments",
+        Answer::KeysRead => "that it has read keys",
     };
     WorkerError::Protocol(format!("the child answered with {kind} to another request"))
 }

@@ -16,7 +16,7 @@
 mod filter;
 mod trap;
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -170,29 +170,5 @@ fn restrict_files(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
             "this kernel has no Landlock, or it is not turned on".into(),
         )),
         Err(e) => Err(ConfineError::Landlock(format!("Landlock refuses the rules: {e}"))),
-    }
-}
-
-/// From now on, a thread of the allocator gives freed memory back.
-///
-/// The allocator's settings could start that thread with the process, but then it would not be
-/// confined.
-#[expect(unsafe_code, reason = "the allocator is set by its C interface")]
-pub(super) fn start_background_threads() -> io::Result<()> {
-    let mut on = true;
-    // SAFETY: the name ends with a zero byte, the value is a bool of the allocator's size, and
-    // nothing is read back.
-    let code = unsafe {
-        tikv_jemalloc_sys::mallctl(
-            c"background_thread".as_ptr(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            (&raw mut on).cast(),
-            size_of::<bool>(),
-        )
-    };
-    match code {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(code)),
     }
 }

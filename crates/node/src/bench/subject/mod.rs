@@ -2,17 +2,15 @@
 
 mod tree;
 
-use std::time::Instant;
-
 use myriad_core::Kind;
 use myriad_cost::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample};
 use myriad_engine::{
-    KeyCache, Level, MemoryBudget, Plan, Program, Segment, Verifier, VerifyError, VmConfig,
+    Input, Level, Loaded, MemoryBudget, Plan, ProofOf, Segment,
     worker::{Failure, Usage, Worker, WorkerConfig, WorkerError},
 };
 
 use super::{BenchError, BenchOptions, Step, Subject};
-use crate::job::vm_of;
+use crate::{job::vm_of, make_keys};
 
 /// The repetitions of an execution. The fastest one counts, because something has disturbed the
 /// slower ones.
@@ -23,24 +21,23 @@ pub(super) fn measure(
     options: &BenchOptions,
     observe: &mut dyn FnMut(&Step),
 ) -> Result<ProgramProfile, BenchError> {
-    let program = Program::load(&subject.image, subject.openvm_toml.as_deref())?;
     observe(&Step::Begins {
         what: format!("{}: keys", subject.name),
     });
-    let verifier = Verifier::new(&program, &KeyCache::new(options.data_dir.join("keys")))?;
+    make_keys(&options.worker, options.memory, subject.program_config.clone())?;
     let mut threads = options.threads.clone();
     threads.sort_unstable_by(|a, b| b.cmp(a));
     threads.dedup();
+    let (mut verifier, loaded) = started(subject, options, threads[0], &subject.short)?;
+    verifier.prepare_verifier()?;
     let mut bench = Bench {
         subject,
         options,
-        config: program.config(),
-        held: program.held_bytes(&subject.short),
-        verifier: &verifier,
+        verifier,
         observe,
         profile: ProgramProfile {
             name: subject.name.clone(),
-            vm: vm_of(program.config()),
+            vm: vm_of(&loaded),
             execute_instructions_per_s: 0.0,
             meter_instructions_per_s: 0.0,
             boundary_s: 0.0,
@@ -48,6 +45,7 @@ pub(super) fn measure(
             segments: Vec::new(),
             nodes: Vec::new(),
         },
+        loaded,
     };
     bench.executions(threads[0])?;
     for (place, &threads) in threads.iter().enumerate() {
@@ -65,10 +63,10 @@ pub(super) fn measure(
 struct Bench<'a> {
     subject: &'a Subject,
     options: &'a BenchOptions,
-    config: &'a VmConfig,
-    /// Bytes of the job that a child has in memory.
-    held: u64,
-    verifier: &'a Verifier,
+    /// What the engine says of the short job.
+    loaded: Loaded,
+    /// A child that verifies what others have proven.
+    verifier: Worker,
     observe: &'a mut dyn FnMut(&Step),
     profile: ProgramProfile,
 }
@@ -101,7 +99,7 @@ fn seconds(measured: f64) -> f64 {
     measured.max(1e-6)
 }
 
-impl<'a> Bench<'a> {
+impl Bench<'_> {
     fn begins(&mut self, what: &str) {
         (self.observe)(&Step::Begins {
             what: format!("{}: {what}", self.subject.name),
@@ -124,21 +122,9 @@ impl<'a> Bench<'a> {
     }
 
     fn worker(&self, threads: usize, long: bool) -> Result<Worker, WorkerError> {
-        let config = WorkerConfig {
-            threads,
-            ..self.options.worker.clone()
-        };
-        let mut worker = Worker::spawn(&config)?;
-        let input = if long {
-            &self.subject.long
-        } else {
-            &self.subject.short
-        };
-        worker.load(
-            self.subject.image.clone(),
-            self.subject.openvm_toml.clone(),
-            input.clone(),
-        )?;
+        let subject = self.subject;
+        let input = if long { &subject.long } else { &subject.short };
+        let (worker, _) = started(subject, self.options, threads, input)?;
         Ok(worker)
     }
 
@@ -253,12 +239,8 @@ impl<'a> Bench<'a> {
     ) -> Result<Made, BenchError> {
         self.begins(what);
         let (proof, usage) = worker.prove(segment)?;
-        let verifier = self.verifier;
-        let verify_s = verified(what, || {
-            verifier
-                .segment(&proof, segment.last.then_some(public_values))
-                .map(drop)
-        })?;
+        let public_values = segment.last.then(|| public_values.to_vec());
+        let verify_s = self.verified(what, ProofOf::Segment { public_values }, &proof)?;
         self.measured(what, usage);
         Ok(Made {
             proof,
@@ -266,6 +248,18 @@ impl<'a> Bench<'a> {
             cold,
             verify_s,
         })
+    }
+
+    /// Seconds that it took to verify a proof.
+    fn verified(&mut self, what: &str, of: ProofOf, proof: &[u8]) -> Result<f64, BenchError> {
+        match self.verifier.verify(of, proof) {
+            Ok((_, usage)) => Ok(seconds(usage.wall.as_secs_f64())),
+            Err(WorkerError::Failed(Failure::Verify(reason))) => Err(BenchError::Unsound {
+                what: what.into(),
+                reason,
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn node(&mut self, stage: Kind, children: usize, over_ones: bool, made: &Made, threads: usize) {
@@ -293,13 +287,20 @@ fn on(threads: usize) -> String {
     }
 }
 
-fn verified(what: &str, verify: impl FnOnce() -> Result<(), VerifyError>) -> Result<f64, BenchError> {
-    let start = Instant::now();
-    verify().map_err(|reason| BenchError::Unsound {
-        what: what.into(),
-        reason,
-    })?;
-    Ok(seconds(start.elapsed().as_secs_f64()))
+/// A child with a job of a program, and what it says of that.
+fn started(
+    subject: &Subject,
+    options: &BenchOptions,
+    threads: usize,
+    input: &Input,
+) -> Result<(Worker, Loaded), WorkerError> {
+    let config = WorkerConfig {
+        threads,
+        ..options.worker.clone()
+    };
+    let mut worker = Worker::spawn(&config)?;
+    let loaded = worker.load(&subject.image[..], subject.program_config.clone(), input)?;
+    Ok((worker, loaded))
 }
 
 /// None where the budget is too small.

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, mem};
 
 use myriad_core::Kind;
-use myriad_engine::{FinalForm, Level, MemoryBudget, worker::Worker};
+use myriad_engine::{FinalForm, Level, MemoryBudget, ProofOf, worker::Worker};
 
-use super::{Bench, BenchError, Made, kind_of, on, plan, segment_sample, verified};
+use super::{Bench, BenchError, Made, kind_of, on, plan, segment_sample};
 
 /// Children of an internal-for-leaf node where nodes above it are measured, but for the narrow
 /// ones. The proof of one over more children is larger and takes more to verify.
@@ -15,7 +15,7 @@ const PAIR: usize = 2;
 const WIDTH: usize = 3;
 const WIDTH_MIN: usize = 2;
 
-impl<'a> Bench<'a> {
+impl Bench<'_> {
     /// Proves the short job whole: nodes of every arity with the first number of threads, some of
     /// each kind with others.
     pub(super) fn whole(&mut self, threads: usize, first: bool) -> Result<(), BenchError> {
@@ -59,10 +59,10 @@ impl<'a> Bench<'a> {
         }
         let top = Level::new(level.number() - 1).expect("it was made");
         let what = format!("final on {}", on(threads));
-        let verifier = self.verifier;
         self.begins(&what);
         let (proof, usage) = worker.finish(top, FinalForm::Small, proofs.swap_remove(0), last_segment)?;
-        let verify_s = verified(&what, || verifier.final_proof(&proof).map(drop))?;
+        let whole = ProofOf::Final { public_values: None };
+        let verify_s = self.verified(&what, whole, &proof)?;
         self.measured(&what, usage);
         let made = Made {
             proof,
@@ -79,7 +79,7 @@ impl<'a> Bench<'a> {
     fn narrow(&mut self, worker: &mut Worker, leaves: &[Vec<u8>], threads: usize) -> Result<(), BenchError> {
         let level = Level::INTERNAL_RECURSIVE;
         let fits = self.fits(level, 1);
-        let most = level.children_max().min(leaves.len());
+        let most = self.loaded.children_max(level).min(leaves.len());
         let widths: Vec<usize> = (2..=most).filter(|&children| fits(children)).collect();
         let Some(&widest) = widths.last() else {
             return Ok(());
@@ -118,11 +118,11 @@ impl<'a> Bench<'a> {
         } else {
             1
         };
-        let most = level.children_max().min(below.len());
+        let most = self.loaded.children_max(level).min(below.len());
         if !fits(least) {
             return Err(BenchError::Memory {
                 name: self.subject.name.clone(),
-                needed: MemoryBudget::from_bytes(self.peak_bytes(level, least, PAIR)),
+                needed: MemoryBudget::from_bytes(self.loaded.node_peak_bytes(level, least, PAIR)),
                 allowed: self.options.memory,
             });
         }
@@ -175,8 +175,7 @@ impl<'a> Bench<'a> {
         let what = format!("{} of {}{over} on {}", kind.name(), below.len(), on(threads));
         self.begins(&what);
         let (proof, usage) = worker.aggregate(level, below.to_vec())?;
-        let verifier = self.verifier;
-        let verify_s = verified(&what, || verifier.node(level, &proof).map(drop))?;
+        let verify_s = self.verified(&what, ProofOf::Node(level), &proof)?;
         self.measured(&what, usage);
         let made = Made {
             proof,
@@ -189,14 +188,9 @@ impl<'a> Bench<'a> {
     }
 
     /// Whether a child has memory for a node of this many children.
-    fn fits(&self, level: Level, internal_for_leaf: usize) -> impl Fn(usize) -> bool + use<'a> {
-        let (config, held, memory) = (self.config, self.held, self.options.memory.bytes());
-        move |children| held + level.peak_bytes(config, children, internal_for_leaf) <= memory
-    }
-
-    /// The memory that a child takes for a node, in bytes.
-    fn peak_bytes(&self, level: Level, children: usize, internal_for_leaf: usize) -> u64 {
-        self.held + level.peak_bytes(self.config, children, internal_for_leaf)
+    fn fits(&self, level: Level, internal_for_leaf: usize) -> impl Fn(usize) -> bool + use<> {
+        let (loaded, memory) = (self.loaded.clone(), self.options.memory.bytes());
+        move |children| loaded.node_peak_bytes(level, children, internal_for_leaf) <= memory
     }
 }
 

@@ -202,7 +202,7 @@ impl<E: Engine> Driver<E> {
         }
         Ok(Self {
             tools: Arc::new(tools),
-            offers: Offers::new(crate::engine_fingerprint(), payers, Instant::now()),
+            offers: Offers::new(network.engines().to_vec(), payers, Instant::now()),
             prefetch: None,
             current: None,
             finished: Finished::new(network.blobs().clone()),
@@ -212,6 +212,7 @@ impl<E: Engine> Driver<E> {
             memory_offered: calibration.memory_offered(limits.memory.bytes()),
             longest: calibration.longest(&limits),
             status: Status {
+                engines: network.engines().iter().map(|id| id.name).collect(),
                 peer: myriad_net::peer_name(network.peer()),
                 started: now_s(),
                 memory_bytes: limits.memory.bytes(),
@@ -238,7 +239,7 @@ impl<E: Engine> Driver<E> {
                 ..
             } if hello.role == Role::Requester => {
                 let now = Instant::now();
-                self.offers.greeted(peer, hello.engine, &hello.build, now);
+                self.offers.greeted(peer, &hello.engines, &hello.build, now);
                 self.offers.has_clock(peer, clock_ahead_ms, now);
                 self.finished.submit_again(peer, now);
             }
@@ -421,6 +422,7 @@ impl<E: Engine> Driver<E> {
             memory: self.memory_offered,
             threads: u16::try_from(self.limits.threads).unwrap_or(u16::MAX),
             speed: self.speed as u32,
+            engines: self.tools.engine.engines(),
             holds: self.network.blobs().held(HOLDS_NAMED),
         };
         self.ask(peer, Request::Offer(offer), move |answer| Answer::Offer {

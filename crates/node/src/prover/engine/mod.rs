@@ -6,18 +6,18 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{JobId, Peer};
+use myriad_core::{EngineId, EngineName, JobId, Peer};
 use myriad_engine::{
-    Filling, FinalForm, KeyError, Level, MemoryBudget, Segment,
-    worker::{Failure, Source, Stopper, Usage, WorkerConfig, WorkerError},
+    EngineFacts, Filling, FinalForm, KeyError, Level, MemoryBudget, Segment,
+    worker::{Engines, Failure, NoEngine, Source, Stopper, Usage, WorkerConfig, WorkerError},
 };
 use myriad_net::blob::BlobRef;
 
 use super::{Calibration, Engine, EngineError, JobFiles, Piece, Sample};
 use crate::{
     group::LimitedWorker,
+    job_id,
     process::{cpu_time, resident_bytes},
-    store::job_id_of,
     text::printable,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 /// requester only: a requester's files may have taken the child over, and the next requester is to
 /// get no false proofs from it.
 pub struct Child {
-    config: WorkerConfig,
+    engines: Engines,
     /// The memory that is lent to the child.
     memory: MemoryBudget,
     /// The measured calibration, if there is one.
@@ -45,7 +45,8 @@ struct Loaded {
 struct Origin {
     requester: Peer,
     job: JobId,
-    /// Its file, and its `openvm.toml`.
+    engine: EngineId,
+    /// Its file, and the text that configures it.
     program: (BlobRef, Option<String>),
 }
 
@@ -71,7 +72,8 @@ impl Origin {
         Self {
             requester: files.requester,
             job: files.job,
-            program: (files.program, files.openvm_toml.clone()),
+            engine: files.engine,
+            program: (files.program, files.program_config.clone()),
         }
     }
 
@@ -81,7 +83,7 @@ impl Origin {
             Use::Nothing
         } else if self.job == wanted.job {
             Use::Job
-        } else if self.program == wanted.program {
+        } else if (self.engine, &self.program) == (wanted.engine, &wanted.program) {
             Use::Program
         } else {
             Use::Nothing
@@ -105,9 +107,9 @@ struct Running {
 impl Child {
     /// `memory` is lent to the child; `calibration` is what was measured of this machine, if
     /// anything was.
-    pub fn new(config: WorkerConfig, memory: MemoryBudget, calibration: Option<Calibration>) -> Self {
+    pub fn new(engines: Engines, memory: MemoryBudget, calibration: Option<Calibration>) -> Self {
         Self {
-            config,
+            engines,
             memory,
             calibration,
             idle: Mutex::new(None),
@@ -117,6 +119,12 @@ impl Child {
 
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The command of the job's engine.
+    fn config(&self, files: &JobFiles) -> Result<&WorkerConfig, EngineError> {
+        let config = self.engines.get(files.engine.name);
+        config.map_err(|e| EngineError::Unwilling(e.to_string()))
     }
 
     /// A child that has loaded the job.
@@ -134,26 +142,26 @@ impl Child {
                 // Its memory is wanted for the next one.
                 drop(idle);
                 self.make_keys(files, Filling::Missing)?;
-                LimitedWorker::spawn(&self.config, self.memory).map_err(failed)?
+                LimitedWorker::spawn(self.config(files)?, self.memory).map_err(failed)?
             }
         };
         self.watch(&worker, Is::AtTask)?;
         let (image, input) = (source(files, files.program)?, source(files, files.input)?);
         // Only the child decodes them: a stranger has made them.
         let loaded = worker
-            .load(image, files.openvm_toml.clone(), input)
+            .load(image, files.program_config.clone(), input)
             .map_err(|e| refused(worker.explain(e)))?;
-        let actual = job_id_of(&loaded.program, &loaded.input);
+        let actual = job_id(&loaded);
         if actual != files.job {
             return Err(EngineError::Unwilling(format!(
                 "the job is called {}, but its program and input give it the name {actual}",
                 files.job
             )));
         }
-        if loaded.engine != files.engine {
+        if loaded.engine != files.engine.fingerprint {
             return Err(EngineError::Unwilling(format!(
                 "the requester's engine makes other proofs of this program ({}) than this one ({}): one of the two builds has to be updated",
-                hex::encode(files.engine),
+                hex::encode(files.engine.fingerprint),
                 hex::encode(loaded.engine)
             )));
         }
@@ -171,9 +179,9 @@ impl Child {
 
     /// Has the keys made by a child that sees nothing of the job but its configuration.
     fn make_keys(&self, files: &JobFiles, filling: Filling) -> Result<(), EngineError> {
-        let mut maker = LimitedWorker::spawn_for_keys(&self.config, self.memory).map_err(failed)?;
+        let mut maker = LimitedWorker::spawn_for_keys(self.config(files)?, self.memory).map_err(failed)?;
         self.watch(&maker, Is::MakingKeys)?;
-        let made = maker.make_keys(files.openvm_toml.clone(), filling);
+        let made = maker.make_keys(files.program_config.clone(), filling);
         match made {
             Ok(_) => Ok(()),
             // The fault is in this machine's own folder.
@@ -324,6 +332,14 @@ impl Engine for Child {
             cpu: running.before.map_or(Duration::ZERO, taken),
             memory_bytes: resident_bytes(pid).unwrap_or_default(),
         }
+    }
+
+    fn engines(&self) -> Vec<EngineName> {
+        self.engines.ids().map(|id| id.name).collect()
+    }
+
+    fn facts(&self, name: EngineName) -> Result<&EngineFacts, NoEngine> {
+        Ok(&self.engines.get(name)?.engine)
     }
 
     fn calibration(&self, threads: usize) -> Calibration {

@@ -3,7 +3,10 @@
 use std::{fs, path::Path, thread};
 
 use myriad_core::Blob;
-use myriad_engine::worker::Worker;
+use myriad_engine::{
+    EngineFacts,
+    worker::{Engines, Worker, WorkerConfig},
+};
 use myriad_net::blob::BlobStore;
 
 use super::*;
@@ -16,6 +19,7 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
     };
     let own = Origin {
         requester: Peer([1; 32]),
+        engine: engine(),
         job: JobId([1; 32]),
         program: (program(1), None),
     };
@@ -30,6 +34,14 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
         ..next_block.clone()
     };
     assert_eq!(own.serves(&other_program), Use::Nothing);
+    let other_engine = Origin {
+        engine: EngineId {
+            name: "other".parse().unwrap(),
+            ..engine()
+        },
+        ..next_block.clone()
+    };
+    assert_eq!(own.serves(&other_engine), Use::Nothing);
     for wanted in [&own, &next_block] {
         let of_another = Origin {
             requester: Peer([2; 32]),
@@ -56,8 +68,21 @@ fn frame(result: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
 }
 
+fn engines(config: &WorkerConfig) -> Engines {
+    [config.clone()].into_iter().collect()
+}
+
+/// The engine of a job: of the name that children here have, with the fingerprint of its program.
+fn engine() -> EngineId {
+    EngineId {
+        fingerprint: HASH,
+        ..EngineFacts::pretended().id
+    }
+}
+
 fn config(dir: &Path, script: &str) -> WorkerConfig {
     WorkerConfig {
+        engine: myriad_engine::EngineFacts::pretended(),
         command: "/bin/sh".into(),
         args: vec!["-c".into(), format!("cd {}\n{script}", dir.display())],
         keys: dir.join("keys"),
@@ -70,19 +95,19 @@ fn job(dir: &Path) -> (JobFiles, Piece) {
     let blobs = BlobStore::open(&dir.join("blobs"), 1 << 20).unwrap();
     let files = JobFiles {
         requester: Peer([1; 32]),
-        job: job_id_of(&HASH, &HASH),
+        job: job_id(&myriad_engine::Loaded::pretended()),
         program: blobs.put(b"program").unwrap(),
-        openvm_toml: None,
+        program_config: None,
         input: blobs.put(b"input").unwrap(),
         blobs,
-        engine: HASH,
+        engine: engine(),
         max_instructions: 1000,
     };
     let segment = Segment {
         index: 0,
         instret_start: 0,
         num_insns: 1,
-        trace_heights: Vec::new(),
+        details: Vec::new(),
         last: true,
         cells: 0,
         interactions: 0,
@@ -95,8 +120,8 @@ type Proven = Result<(Vec<u8>, Usage), EngineError>;
 
 /// Writes what scripts in the place of children answer, each into a file of its name.
 fn write_answers(dir: &Path) {
-    // The program's, the input's and the engine's hash.
-    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
+    let loaded = postcard::to_stdvec(&myriad_engine::Loaded::pretended()).unwrap();
+    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &loaded].concat())).unwrap();
     let made = key_file(b"made");
     let keys = [&[0, 0, made.len() as u8][..], &made].concat();
     fs::write(dir.join("made"), frame(&keys)).unwrap();
@@ -120,7 +145,7 @@ fn with_rotten_keys(again: &str) -> (Proven, usize, Vec<u8>) {
          exec sleep 600"
     );
     let config = config(dir, &script);
-    let child = Child::new(config.clone(), MEMORY, None);
+    let child = Child::new(engines(&config), MEMORY, None);
     let (files, piece) = job(dir);
     // As it is called that the first one leaves.
     let mut maker = Worker::spawn_for_keys(&config).unwrap();
@@ -164,7 +189,7 @@ fn what_this_machine_lacks_is_no_requesters_fault() {
     let mut no_program = config(dir.path(), "");
     no_program.command = dir.path().join("none");
     for (config, said) in [(no_folder, "key cache"), (no_program, "cannot start")] {
-        let found = Child::new(config, MEMORY, None).work(&files, &piece);
+        let found = Child::new(engines(&config), MEMORY, None).work(&files, &piece);
         assert!(
             matches!(&found, Err(EngineError::Unable(why)) if why.contains(said)),
             "{found:?}"
@@ -178,7 +203,11 @@ fn no_child_is_believed_that_the_disk_is_to_blame() {
     let dir = tempfile::tempdir().unwrap();
     // Keys that cannot be read or written, at a path and for a reason of no characters.
     fs::write(dir.path().join("io"), frame(&[1, 3, 0, 0, 0])).unwrap();
-    let child = Child::new(config(dir.path(), "cat io\nexec sleep 600"), MEMORY, None);
+    let child = Child::new(
+        engines(&config(dir.path(), "cat io\nexec sleep 600")),
+        MEMORY,
+        None,
+    );
     let (files, piece) = job(dir.path());
     let found = child.work(&files, &piece);
     assert!(matches!(&found, Err(EngineError::Failed(_))), "{found:?}");
@@ -189,7 +218,7 @@ fn making_keys_is_no_progress_of_a_task() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "while :; do :; done");
     let worker = LimitedWorker::spawn(&config, MEMORY).unwrap();
-    let child = Child::new(config, MEMORY, None);
+    let child = Child::new(engines(&config), MEMORY, None);
     let more = |than: Duration| {
         while cpu_time(worker.pid()).unwrap() <= than {
             thread::sleep(Duration::from_millis(5));
@@ -213,7 +242,7 @@ fn a_child_that_was_stopped_as_its_work_ended_is_not_given_the_next_task() {
     let dir = dir.path();
     write_answers(dir);
     let script = "if [ $0 = --make-keys ]; then cat made; else cat loaded proof proof; fi; exec sleep 600";
-    let child = Child::new(config(dir, script), MEMORY, None);
+    let child = Child::new(engines(&config(dir, script)), MEMORY, None);
     let (files, piece) = job(dir);
     child.running().busy = true;
     assert_eq!(child.do_work(&files, &piece).unwrap().0, [42]);
@@ -223,4 +252,23 @@ fn a_child_that_was_stopped_as_its_work_ended_is_not_given_the_next_task() {
     assert!(matches!(&next, Ok((proof, _)) if *proof == [42]), "{next:?}");
     // One that was let alone goes on: it has another proof.
     assert_eq!(child.work(&files, &piece).unwrap().0, [42]);
+}
+
+#[test]
+fn a_job_of_an_engine_that_is_not_there_is_given_back_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let child = Child::new(engines(&config(dir.path(), "exec sleep 600")), MEMORY, None);
+    let (files, piece) = job(dir.path());
+    let files = JobFiles {
+        engine: EngineId {
+            name: "other".parse().unwrap(),
+            ..files.engine
+        },
+        ..files
+    };
+    let EngineError::Unwilling(why) = child.work(&files, &piece).unwrap_err() else {
+        panic!("it has no such engine");
+    };
+    assert_eq!(why, "this machine has no engine `other`, but `pretended`");
+    assert_eq!(child.facts(files.engine.name).unwrap_err().to_string(), why);
 }

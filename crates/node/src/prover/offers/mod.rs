@@ -4,6 +4,7 @@
 //! It reads no clock: its caller tells it the time.
 
 mod beforehand;
+mod engines;
 mod fairness;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{JobId, Peer};
+use myriad_core::{EngineId, JobId, Peer};
 use myriad_net::{
     short_name,
     wire::{Announcement, Extent, Refused, Why},
@@ -60,7 +61,8 @@ pub(super) struct Offers {
     serving: Option<Peer>,
     /// The time at which the served seconds were last reckoned down.
     reckoned: Instant,
-    engine: [u8; 32],
+    /// The engines of this machine.
+    engines: Vec<EngineId>,
     credit: Credit,
 }
 
@@ -93,27 +95,29 @@ struct JobFacts {
     /// None while its requester executes the program, and so has no tasks yet.
     extent: Option<Extent>,
     bytes: u64,
+    /// The engine that it has and this machine has not, in words.
+    lacks: Option<String>,
     heard: Instant,
     files: Beforehand,
 }
 
 impl Offers {
-    /// `engine` is the fingerprint that this build greets with, and `payers` are the requesters
-    /// that have signed for proofs.
-    pub(super) fn new(engine: [u8; 32], payers: impl IntoIterator<Item = Peer>, now: Instant) -> Self {
+    /// `engines` are those that this build greets with, and `payers` are the requesters that have
+    /// signed for proofs.
+    pub(super) fn new(engines: Vec<EngineId>, payers: impl IntoIterator<Item = Peer>, now: Instant) -> Self {
         Self {
             requesters: BTreeMap::new(),
             last: None,
             serving: None,
             reckoned: now,
-            engine,
+            engines,
             credit: Credit::new(payers),
         }
     }
 
-    /// A requester that has this engine has greeted.
-    pub(super) fn greeted(&mut self, peer: Peer, engine: [u8; 32], build: &str, now: Instant) {
-        let same = engine == self.engine;
+    /// A requester that has these engines has greeted.
+    pub(super) fn greeted(&mut self, peer: Peer, engines: &[EngineId], build: &str, now: Instant) {
+        let other = engines::other(&self.engines, engines, build);
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
         requester.wakes = false;
@@ -121,11 +125,9 @@ impl Offers {
         for job in requester.jobs.values_mut() {
             job.files = Beforehand::default();
         }
-        (requester.next, requester.why) = if same {
-            (None, None)
-        } else {
-            let why = format!("it has another engine ({build}): one of the two builds has to be updated");
-            (Some(now + LONG), Some(why))
+        (requester.next, requester.why) = match other {
+            None => (None, None),
+            Some(why) => (Some(now + LONG), Some(why)),
         };
     }
 
@@ -179,6 +181,7 @@ impl Offers {
             return false;
         }
         let least = self.least_served();
+        let lacks = engines::lacks(&self.engines, said.engine.name);
         let requester = self.requesters.entry(said.requester).or_default();
         if said.open && requester.jobs.is_empty() {
             requester.served_s = requester.served_s.max(least);
@@ -196,6 +199,7 @@ impl Offers {
             let facts = JobFacts {
                 extent: said.extent,
                 bytes: said.bytes,
+                lacks,
                 heard: now,
                 files,
             };
@@ -449,6 +453,9 @@ impl JobFacts {
 
     /// The reason for which this machine does not serve it, as far as the announcement tells.
     fn unwilling(&self, limits: &Limits) -> Option<String> {
+        if let Some(lacks) = &self.lacks {
+            return Some(lacks.clone());
+        }
         let memory = limits.memory.bytes();
         let extent = self.extent.unwrap_or(Extent {
             instructions: 0,

@@ -213,7 +213,10 @@ impl<'a> Beginning<'a> {
         let leased = self.leased(&prepared.store, leased)?;
         let truth = match prepared.store.truth()? {
             Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
-            _ => Truth::Unknown(planner.map_or_else(|| start_child(self.job, self.options), Ok)?),
+            _ => {
+                let child = planner.map_or_else(|| start_child(self.job, self.options), Ok)?;
+                Truth::Unknown(Box::new(child))
+            }
         };
         let mut spec = prepared.spec(self.options, leased);
         spec.own_final = self.own_final();

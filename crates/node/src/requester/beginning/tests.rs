@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use myriad_core::{Arities, Tree};
-use myriad_engine::{MemoryBudget, worker::WorkerConfig};
+use myriad_engine::{Loaded, MemoryBudget, worker::WorkerConfig};
 
 use super::*;
 use crate::job::Fleet;
@@ -22,8 +22,8 @@ fn frame(result: &[u8]) -> Vec<u8> {
 
 /// Children of which so many die when they are asked for boundaries.
 fn options(dir: &Path, deaths: usize) -> Options {
-    // `Loaded` has three hashes.
-    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
+    let loaded = postcard::to_stdvec(&Loaded::pretended()).unwrap();
+    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &loaded].concat())).unwrap();
     let boundaries = [&[0, 4, SEGMENTS as u8][..], &BOUNDARY, &BOUNDARY].concat();
     fs::write(dir.join("boundaries"), frame(&boundaries)).unwrap();
     let script = format!(
@@ -47,6 +47,7 @@ fn options(dir: &Path, deaths: usize) -> Options {
         fleet: Fleet::Network { provers: 1 },
         keep_jobs: None,
         worker: WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "/bin/sh".into(),
             args: vec!["-c".into(), script],
             keys: "none".into(),
@@ -63,8 +64,9 @@ fn followed(deaths: usize) -> (Result<(), RunError>, usize) {
     let job = Job {
         name: "job".into(),
         image: vec![1],
-        openvm_toml: None,
+        program_config: None,
         input: myriad_engine::Input::default(),
+        loaded: Loaded::pretended(),
         verify: String::new(),
     };
     let arities = Arities {
@@ -78,7 +80,7 @@ fn followed(deaths: usize) -> (Result<(), RunError>, usize) {
         index,
         instret_start: u64::from(index),
         num_insns: 1,
-        trace_heights: Vec::new(),
+        details: Vec::new(),
         last: index + 1 == SEGMENTS,
         cells: 1,
         interactions: 1,

@@ -17,7 +17,7 @@ use myriad_net::wire::{Request, Response, Why};
 use super::{Driver, jobs::NewJob, of_job::Heralded};
 use crate::requester::{
     backend::JobBackend,
-    refusals::{is_served, no_such_job, refused},
+    refusals::{no_such_job, refused},
 };
 
 /// When a prover is to ask again that offers itself while no job has tasks. It hears of the plan
@@ -60,7 +60,7 @@ impl<J: JobBackend> Driver<J> {
 
     /// Finds out for how many tasks of each job enough provers have the files.
     pub(super) fn look(&mut self) {
-        let served = self.peers.hellos().filter(|(_, hello)| is_served(hello));
+        let served = self.peers.hellos().filter(|(_, hello)| self.is_served(hello));
         let (mut proven, mut strangers) = (0, 0);
         for (peer, _) in served {
             let count = if self.is_proven(peer) {

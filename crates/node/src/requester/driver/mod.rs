@@ -73,7 +73,7 @@ use super::{
     backend::{JobBackend, PeerBackend},
     spreading::Spreading,
 };
-use crate::{Event, RunError, engine_fingerprint};
+use crate::{Event, RunError};
 
 /// The interval at which the observers hear what the network does, and the journals which peer
 /// works on which task.
@@ -331,14 +331,12 @@ impl<J: JobBackend> Driver<J> {
     }
 
     fn handle_greeting(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) {
-        let is_useless = hello.role == Role::Prover && hello.engine != engine_fingerprint();
-        let notice = is_useless.then(|| {
-            format!(
-                "prover {} has another engine ({}) and is not used: one of the two has to be updated",
-                short_name(peer),
-                hello.build
-            )
-        });
+        let lacks = match hello.role {
+            Role::Prover => self.lacks_engine(&hello.engines),
+            Role::Requester | Role::Bootstrap => None,
+        };
+        let notice =
+            lacks.map(|why| format!("prover {} ({}) is not used: {why}", short_name(peer), hello.build));
         if self.peers.greeted(peer, hello, origin) {
             // The new process knows nothing of the old one's leases.
             self.input(Input::PeerLost { peer });

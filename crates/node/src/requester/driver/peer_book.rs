@@ -257,7 +257,7 @@ mod tests {
         Hello {
             version: 1,
             build: "test".into(),
-            engine: [7; 32],
+            engines: Vec::new(),
             role: Role::Prover,
             boot,
             clock_ms: 0,

@@ -1,22 +1,19 @@
 //! Answers the requests of peers: offers, renewals, proofs that they submit, and leases that they
 //! return.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use myriad_core::{Blob, Input, JobId, Offer, Peer, Return, Standing};
+use myriad_core::{Blob, EngineId, EngineName, Input, JobId, Offer, Peer, Return, Standing};
 use myriad_net::{
     Reply, short_name,
-    wire::{OfferMessage, Request, Response, Returned, Why},
+    wire::{Hello, OfferMessage, Request, Response, Returned, Role, Why},
 };
 
 use super::Driver;
-use crate::{
-    engine_fingerprint,
-    requester::{
-        backend::JobBackend,
-        refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
-        spreading::Prover,
-    },
+use crate::requester::{
+    backend::JobBackend,
+    refusals::{NOT_SERVED, no_such_job, other_engine, refused},
+    spreading::Prover,
 };
 
 /// When a prover without a task is to ask again for the files of a job that has all its tasks.
@@ -110,12 +107,38 @@ impl<J: JobBackend> Driver<J> {
         response
     }
 
-    /// Whether others may be sent to a peer: it is a prover with the same engine, and not banned.
+    /// Whether others may be sent to a peer: it is a prover with the engines of the jobs, and not
+    /// banned.
     fn may_be_named(&self, peer: Peer) -> bool {
         let standing = self.requester.standing(peer);
         let is_banned = standing.is_some_and(|standing| standing.banned.is_some());
         let hello = self.peers.hello(peer).map(|(hello, _)| hello);
-        !is_banned && hello.is_some_and(is_served)
+        !is_banned && hello.is_some_and(|hello| self.is_served(hello))
+    }
+
+    /// The engines of the jobs; while there are none, those of this build.
+    fn engine_names(&self) -> BTreeSet<EngineName> {
+        let open = self.jobs.values().map(|job| job.files.engine.name);
+        let heralded = self.heralded.values().map(|job| job.files.engine.name);
+        let names: BTreeSet<EngineName> = open.chain(heralded).collect();
+        if names.is_empty() {
+            self.network.engines().iter().map(|id| id.name).collect()
+        } else {
+            names
+        }
+    }
+
+    /// Why a prover with these engines cannot do the jobs' tasks; none if it can. It has to have
+    /// all of their engines, since the state machine gives it a task of any job.
+    pub(super) fn lacks_engine(&self, theirs: &[EngineId]) -> Option<String> {
+        let own = self.network.engines();
+        let mut names = self.engine_names().into_iter();
+        names.find_map(|name| other_engine(name, own, theirs))
+    }
+
+    /// Whether a peer with this greeting may do tasks of the jobs.
+    pub(super) fn is_served(&self, hello: &Hello) -> bool {
+        hello.role == Role::Prover && self.lacks_engine(&hello.engines).is_none()
     }
 
     /// Whether a peer has delivered before.
@@ -134,10 +157,23 @@ impl<J: JobBackend> Driver<J> {
         if let Some(refusal) = self.no_offers() {
             return reply.send(refusal);
         }
-        let origin = match self.peers.hello(peer) {
-            Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
-            _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
+        let (other, origin) = match self.peers.hello(peer) {
+            Some((hello, origin)) => (self.lacks_engine(&hello.engines), origin),
+            None => (Some("it has not greeted".into()), None),
         };
+        let not_offered = || {
+            let mut names = self.engine_names().into_iter();
+            let name = names.find(|name| !offer.engines.contains(name))?;
+            Some(format!("it offers no engine `{name}`"))
+        };
+        let other = other.or_else(not_offered);
+        if let Some(why) = other {
+            return reply.send(refused(
+                Why::NotServed,
+                &format!("this prover is not used: {why}"),
+                None,
+            ));
+        }
         // The state machine refuses a banned peer's offer, and nobody may be sent to it either.
         let may_be_named = self.may_be_named(peer);
         // Blobs that are no proof of a job are not remembered, because anyone can name any number

@@ -6,6 +6,8 @@ use std::{
     time::Instant,
 };
 
+use myriad_core::EngineId;
+
 use super::{Entering, Shared, Ticket};
 use crate::{
     Event, Job, Observer, Options, Outcome, RunError,
@@ -40,12 +42,15 @@ pub(super) fn prove(
     let blobs = shared.network.blobs().clone();
     let opened = Opened::new(job, options, blobs.clone())?;
     let recorder = Recorder::begin(opened.id, job, options, &blobs, observer)?.heeding_requests()?;
-    let (program, openvm_toml, input) = recorder.files();
+    let (program, program_config, input) = recorder.files();
     let files = Files {
         program,
-        openvm_toml,
+        program_config,
         input,
-        engine: *opened.program().config().fingerprint().as_bytes(),
+        engine: EngineId {
+            name: options.worker.engine.id.name,
+            fingerprint: opened.loaded().engine,
+        },
     };
     let mut told = Told(Arc::new(Mutex::new(recorder)));
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();

@@ -3,17 +3,16 @@
 
 use std::{path::Path, sync::mpsc};
 
-use myriad_engine::{FinalForm, Input, MemoryBudget, Program, worker::WorkerConfig};
+use myriad_engine::{EngineFacts, FinalForm, Input, Loaded, MemoryBudget, worker::WorkerConfig};
 use myriad_net::{Config, Identity, Limits as NetLimits, Listen, wire::Role};
 use tokio::{runtime::Runtime, time::timeout};
 
 use super::*;
 use crate::{
-    Event, Fleet, StoreError, engine_fingerprint, job_id, open_blobs,
+    Event, Fleet, StoreError, job_id, open_blobs,
     records::{Jobs as Records, State},
 };
 
-const FIBONACCI: &[u8] = include_bytes!("../../../../../guests/elf/fibonacci.elf");
 /// Far more than any of this takes, on a machine that does other work too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,7 +38,7 @@ impl Bench {
             identity: Identity::ephemeral(),
             role: Role::Requester,
             build: "test".into(),
-            engine: engine_fingerprint(),
+            engines: vec![EngineFacts::pretended().id],
             listen: Listen::At(vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()]),
             external: Vec::new(),
             bootstrap: Vec::new(),
@@ -78,6 +77,7 @@ impl Bench {
             fleet: Fleet::Network { provers: 1 },
             keep_jobs: None,
             worker: WorkerConfig {
+                engine: EngineFacts::pretended(),
                 command: "/bin/sh".into(),
                 args: vec!["-c".into(), "exec sleep 600".into()],
                 keys: self.dir.path().join("keys"),
@@ -88,15 +88,16 @@ impl Bench {
 
     fn submit_by(
         &self,
-        (image, input): (&[u8], u8),
+        input: u8,
         priority: i32,
         observer: impl FnMut(&Event) + Send + 'static,
     ) -> Result<JobHandle, Refused> {
         let job = Job {
             name: format!("job-{input}"),
-            image: image.to_vec(),
-            openvm_toml: None,
+            image: vec![7],
+            program_config: None,
             input: Input::from_bytes(vec![input]).unwrap(),
+            loaded: loaded(input),
             verify: String::new(),
         };
         let service = self.service.as_ref().unwrap();
@@ -106,10 +107,9 @@ impl Bench {
     fn submit(&self, input: u8, priority: i32) -> Submitted {
         let (tell, events) = mpsc::channel();
         let told = move |event: &Event| drop(tell.send(event.clone()));
-        let program = Program::load(FIBONACCI, None).unwrap();
         Submitted {
-            id: job_id(&program, &Input::from_bytes(vec![input]).unwrap()),
-            handle: self.submit_by((FIBONACCI, input), priority, told).unwrap(),
+            id: job_id(&loaded(input)),
+            handle: self.submit_by(input, priority, told).unwrap(),
             events,
         }
     }
@@ -142,6 +142,14 @@ impl Submitted {
     }
 }
 
+/// What an engine says of the one program with this input.
+fn loaded(input: u8) -> Loaded {
+    Loaded {
+        input: [input; 32],
+        ..Loaded::pretended()
+    }
+}
+
 fn is_running(dir: &Path, id: JobId) -> bool {
     let jobs = Records::of(dir).list().unwrap();
     jobs.iter().any(|job| job.id == id && job.running)
@@ -157,15 +165,13 @@ fn jobs_wait_for_their_turns_and_each_fails_and_is_cancelled_alone() {
     let urgent = bench.submit(3, 1);
     urgent.is_queued();
 
-    let outcome = bench.outcome(bench.submit_by((b"no program", 4), 0, |_| {}).unwrap());
-    assert!(matches!(outcome, Err(RunError::Program(_))), "{outcome:?}");
     let outcome = bench.outcome(bench.submit(1, 9).handle);
     assert!(
         matches!(outcome, Err(RunError::Store(StoreError::Busy { .. }))),
         "{outcome:?}"
     );
     let panics = |_: &Event| panic!("an observer's own fault");
-    let given_up = bench.submit_by((FIBONACCI, 5), 8, panics).unwrap();
+    let given_up = bench.submit_by(5, 8, panics).unwrap();
     let outcome = bench.outcome(given_up);
     assert!(
         matches!(&outcome, Err(RunError::Panicked { reason }) if reason == "an observer's own fault"),
@@ -202,7 +208,7 @@ fn jobs_that_wait_are_cancelled_and_more_than_there_is_room_for_are_refused() {
     first.begins();
     let second = bench.submit(2, 0);
     second.is_queued();
-    let refused = bench.submit_by((FIBONACCI, 3), 0, |_| {}).map(drop);
+    let refused = bench.submit_by(3, 0, |_| {}).map(drop);
     assert_eq!(refused, Err(Refused { jobs: 2 }));
     second.handle.canceller().cancel();
     bench.is_interrupted(second.handle);

@@ -26,7 +26,7 @@ use myriad_net::{
     wire::{Announcement, Extent, PROTOCOL_VERSION, Role},
 };
 use myriad_node::{
-    Event, RunError, engine_fingerprint,
+    Event, RunError,
     prover::{self, Limits, Status, StatusFile},
     requester::{Driver, Files, Growth, Jobs, NewJob, ServedJob},
 };
@@ -37,7 +37,7 @@ use tokio::{
 
 use ledger::Debts;
 pub use ledger::{Journal, Kept, Ledger, Owed, SEGMENT_INSTRUCTIONS};
-pub use pretence::{Fault, PROOF_BYTES, Pretender, node_proof, segment_proof};
+pub use pretence::{Fault, PROOF_BYTES, Pretender, engine, node_proof, segment_proof};
 
 pub const MEMORY: u64 = 4 << 30;
 pub const PROGRAM_BYTES: usize = 500_000;
@@ -74,7 +74,7 @@ fn config(dir: &Path, role: Role, bootstrap: &[String], quota_bytes: u64) -> Con
         identity: Identity::load_or_create(dir).unwrap(),
         role,
         build: "test".into(),
-        engine: engine_fingerprint(),
+        engines: vec![engine()],
         listen: myriad_net::Listen::At(vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()]),
         external: Vec::new(),
         bootstrap: bootstrap
@@ -165,7 +165,7 @@ pub fn announcement(network: &Network, job: JobId) -> Announcement {
         requester: network.peer(),
         sequence: 1,
         open: true,
-        engine: engine_fingerprint(),
+        engine: engine(),
         extent: Some(Extent {
             instructions: 1000,
             memory_min: 1 << 30,
@@ -251,9 +251,9 @@ impl AJob {
         let (program, input) = self::files(request.files_of.unwrap_or(request.seed));
         let files = Files {
             program: blobs.put(&program).unwrap(),
-            openvm_toml: None,
+            program_config: None,
             input: blobs.put(&input).unwrap(),
-            engine: engine_fingerprint(),
+            engine: engine(),
         };
         Self {
             id,

@@ -2,13 +2,17 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use myriad_engine::worker::Usage;
+use myriad_core::{EngineId, EngineName};
+use myriad_engine::{
+    EngineFacts,
+    worker::{NoEngine, Usage},
+};
 use myriad_net::blob::BlobRef;
 use myriad_node::prover::{Calibration, Engine, EngineError, JobFiles, Piece, Sample};
 
@@ -98,7 +102,27 @@ impl Pretender {
     }
 }
 
+/// The engine that everybody here has.
+pub fn engine() -> EngineId {
+    EngineFacts::pretended().id
+}
+
 impl Engine for Pretender {
+    fn engines(&self) -> Vec<EngineName> {
+        vec![engine().name]
+    }
+
+    fn facts(&self, name: EngineName) -> Result<&EngineFacts, NoEngine> {
+        static FACTS: LazyLock<EngineFacts> = LazyLock::new(EngineFacts::pretended);
+        if name != engine().name {
+            return Err(NoEngine {
+                wanted: name,
+                there: self.engines(),
+            });
+        }
+        Ok(&FACTS)
+    }
+
     fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
         self.stopped.store(false, Ordering::SeqCst);
         let first = self.started.fetch_add(1, Ordering::SeqCst) == 0;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use myriad_core::EngineId;
 use myriad_engine::MemoryBudget;
 use myriad_net::wire::Announcement;
 
@@ -10,7 +11,12 @@ use super::{
     *,
 };
 
-const ENGINE: [u8; 32] = [7; 32];
+fn engine() -> EngineId {
+    EngineId {
+        name: "pretended".parse().unwrap(),
+        fingerprint: [7; 32],
+    }
+}
 
 fn limits() -> Limits {
     Limits {
@@ -31,7 +37,7 @@ fn executed(requester: u8, job: u8, bytes: u64) -> Announcement {
         requester: Peer([requester; 32]),
         sequence: 1,
         open: true,
-        engine: ENGINE,
+        engine: engine(),
         extent: None,
         bytes,
         record: Vec::new(),
@@ -49,7 +55,7 @@ fn planned(requester: u8, job: u8, bytes: u64) -> Announcement {
 }
 
 fn meets(offers: &mut Offers, requester: u8, job: u8, bytes: u64, now: Instant) {
-    offers.greeted(Peer([requester; 32]), ENGINE, "myriad", now);
+    offers.greeted(Peer([requester; 32]), &[engine()], "myriad", now);
     offers.announced(&executed(requester, job, bytes), now);
 }
 
@@ -72,7 +78,7 @@ fn day(offers: &mut Offers, start: Instant, mut meets: impl FnMut(&mut Offers, I
 #[test]
 fn files_are_fetched_once_while_a_job_has_no_tasks_and_tasks_are_asked_for_when_it_has() {
     let now = Instant::now();
-    let mut offers = Offers::new(ENGINE, [], now);
+    let mut offers = Offers::new(vec![engine()], [], now);
     meets(&mut offers, 1, 1, 1000, now);
     assert_eq!(offers.next(&limits(), now), None, "there are no tasks");
     let wanted = offers.next_beforehand(&limits(), false, now).unwrap();
@@ -104,7 +110,7 @@ fn files_are_fetched_once_while_a_job_has_no_tasks_and_tasks_are_asked_for_when_
 fn files_are_fetched_on_when_there_are_tasks_until_this_machine_has_one() {
     let now = Instant::now();
     let job = JobId([1; 32]);
-    let mut offers = Offers::new(ENGINE, [], now);
+    let mut offers = Offers::new(vec![engine()], [], now);
     meets(&mut offers, 1, 1, 1000, now);
     offers.announced(&planned(1, 1, 1000), now);
     let wanted = offers.next_beforehand(&limits(), false, now).unwrap();
@@ -125,7 +131,7 @@ fn files_are_fetched_on_when_there_are_tasks_until_this_machine_has_one() {
 fn holders_of_the_files_ask_for_the_first_tasks() {
     let start = Instant::now();
     let asks_after = |executed_s: u64, has_files: bool| {
-        let mut offers = Offers::new(ENGINE, [], start);
+        let mut offers = Offers::new(vec![engine()], [], start);
         meets(&mut offers, 1, 1, 1000, start);
         let wanted = offers.next_beforehand(&limits(), false, start).unwrap();
         if has_files {
@@ -146,7 +152,7 @@ fn holders_of_the_files_ask_for_the_first_tasks() {
     assert_eq!(asks_after(0, false), Duration::ZERO);
 
     // One that is woken is waited for.
-    let mut offers = Offers::new(ENGINE, [], start);
+    let mut offers = Offers::new(vec![engine()], [], start);
     meets(&mut offers, 1, 1, 1000, start);
     let now = start + Duration::from_secs(8);
     offers.announced(&planned(1, 1, 1000), now);
@@ -158,7 +164,7 @@ fn holders_of_the_files_ask_for_the_first_tasks() {
 #[test]
 fn a_machine_at_a_task_lets_free_ones_fetch_first() {
     let now = Instant::now();
-    let mut offers = Offers::new(ENGINE, [], now);
+    let mut offers = Offers::new(vec![engine()], [], now);
     meets(&mut offers, 1, 1, 1000, now);
     assert_eq!(offers.next_beforehand(&limits(), true, now), None);
     let later = now + AT_TASK_LATER;
@@ -168,7 +174,7 @@ fn a_machine_at_a_task_lets_free_ones_fetch_first() {
 #[test]
 fn what_its_owner_does_not_lend_for_is_not_fetched() {
     let now = Instant::now();
-    let mut offers = Offers::new(ENGINE, [], now);
+    let mut offers = Offers::new(vec![engine()], [], now);
     let huge = limits().max_input_bytes + myriad_engine::PROGRAM_BYTES_MAX as u64 + 1;
     meets(&mut offers, 1, 1, huge, now);
     assert_eq!(offers.next_beforehand(&limits(), false, now), None);
@@ -196,7 +202,7 @@ fn what_its_owner_does_not_lend_for_is_not_fetched() {
 #[test]
 fn strangers_take_little_of_a_day_together_however_many_they_are() {
     let start = Instant::now();
-    let mut offers = Offers::new(ENGINE, [], start);
+    let mut offers = Offers::new(vec![engine()], [], start);
     let mut next = 0_u32;
     let (count, bytes) = day(&mut offers, start, |offers, now| {
         // Each comes with a new name when its last one is of no more use.
@@ -213,12 +219,12 @@ fn strangers_take_little_of_a_day_together_however_many_they_are() {
         next += 1;
         offers.announced(&old, now);
         offers.lost(old.requester);
-        offers.greeted(new.requester, ENGINE, "myriad", now);
+        offers.greeted(new.requester, &[engine()], "myriad", now);
         offers.announced(&new, now);
     });
     assert!(count < 10 + 86_400 / 600, "{count}");
     assert!(bytes / 86_400 < 100_000, "{bytes} bytes");
-    let mut offers = Offers::new(ENGINE, [], start);
+    let mut offers = Offers::new(vec![engine()], [], start);
     meets(&mut offers, 1, 1, STRANGERS_BYTES_MAX + 1, start);
     assert_eq!(offers.next_beforehand(&limits(), false, start), None);
 }
@@ -226,7 +232,7 @@ fn strangers_take_little_of_a_day_together_however_many_they_are() {
 #[test]
 fn a_small_receipt_ends_no_pause_of_others() {
     let now = Instant::now();
-    let mut offers = Offers::new(ENGINE, [], now);
+    let mut offers = Offers::new(vec![engine()], [], now);
     let has_turn = |offers: &mut Offers, requester| {
         meets(offers, requester, 1, 1000, now);
         let wanted = offers.next_beforehand(&limits(), false, now);
@@ -249,7 +255,7 @@ fn a_requester_that_pays_has_each_of_its_jobs_fetched_and_one_that_stops_paying_
     let start = Instant::now();
     let payer = Peer([1; 32]);
     let blocks = |pays: bool| {
-        let mut offers = Offers::new(ENGINE, [payer], start);
+        let mut offers = Offers::new(vec![engine()], [payer], start);
         let mut second = 0_u32;
         let (count, _) = day(&mut offers, start, |offers, now| {
             // A block every 12 s, of more bytes than a stranger's may have.
@@ -275,7 +281,7 @@ fn a_requester_that_pays_has_each_of_its_jobs_fetched_and_one_that_stops_paying_
 #[test]
 fn one_that_gives_nothing_is_asked_a_few_times_and_one_that_puts_off_when_it_says() {
     let mut now = Instant::now();
-    let mut offers = Offers::new(ENGINE, [], now);
+    let mut offers = Offers::new(vec![engine()], [], now);
     meets(&mut offers, 1, 1, 1000, now);
     for _ in 0..10 {
         let wanted = offers.next_beforehand(&limits(), false, now).unwrap();

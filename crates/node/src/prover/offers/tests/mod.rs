@@ -23,6 +23,14 @@ fn limits() -> Limits {
     }
 }
 
+/// A build of the one engine that everybody has.
+fn engine(fingerprint: u8) -> EngineId {
+    EngineId {
+        name: "pretended".parse().unwrap(),
+        fingerprint: [fingerprint; 32],
+    }
+}
+
 fn job(requester: u8) -> Announcement {
     Announcement {
         version: 1,
@@ -30,7 +38,7 @@ fn job(requester: u8) -> Announcement {
         requester: Peer([requester; 32]),
         sequence: 1,
         open: true,
-        engine: [0; 32],
+        engine: engine(0),
         extent: Some(Extent {
             instructions: 10,
             memory_min: 1 << 30,
@@ -50,7 +58,7 @@ impl Machine {
     fn new(requesters: &[u8]) -> Self {
         let now = Instant::now();
         let mut machine = Self {
-            offers: Offers::new([7; 32], [], now),
+            offers: Offers::new(vec![engine(7)], [], now),
             now,
         };
         requesters.iter().for_each(|&requester| machine.meets(requester));
@@ -60,7 +68,7 @@ impl Machine {
     /// Meets a requester with a job.
     fn meets(&mut self, requester: u8) {
         self.offers
-            .greeted(Peer([requester; 32]), [7; 32], "myriad", self.now);
+            .greeted(Peer([requester; 32]), &[engine(7)], "myriad", self.now);
         self.offers.announced(&job(requester), self.now);
     }
 
@@ -297,9 +305,58 @@ fn another_engine_is_told_and_not_offered_to() {
     let mut machine = Machine::new(&[1]);
     machine
         .offers
-        .greeted(Peer([1; 32]), [8; 32], "myriad 9", machine.now);
+        .greeted(Peer([1; 32]), &[engine(8)], "myriad 9", machine.now);
     assert_eq!(machine.next(&limits()), None);
-    assert!(machine.why_idle(1, &limits()).contains("myriad 9"));
+    let why = machine.why_idle(1, &limits());
+    assert!(
+        why.contains("its engine `pretended` is that of another build (myriad 9)"),
+        "{why}"
+    );
+
+    let other = EngineId {
+        name: "other".parse().unwrap(),
+        fingerprint: [7; 32],
+    };
+    machine
+        .offers
+        .greeted(Peer([1; 32]), &[other], "myriad 9", machine.now);
+    assert_eq!(machine.next(&limits()), None);
+    let why = machine.why_idle(1, &limits());
+    assert!(
+        why.contains("its engines are `other`, and this machine has `pretended`"),
+        "{why}"
+    );
+    // It has an engine of this machine, too.
+    machine
+        .offers
+        .greeted(Peer([1; 32]), &[other, engine(7)], "myriad 9", machine.now);
+    assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
+}
+
+#[test]
+fn a_job_of_an_engine_that_is_not_there_is_named_and_not_asked_for() {
+    let mut machine = Machine::new(&[1]);
+    let of_other = Announcement {
+        engine: EngineId {
+            name: "other".parse().unwrap(),
+            fingerprint: [0; 32],
+        },
+        ..job(1)
+    };
+    machine.offers.announced(&of_other, machine.now);
+    assert_eq!(machine.next(&limits()), None);
+    let why = machine.why_idle(1, &limits());
+    assert!(
+        why.contains("its job is of the engine `other`, and this machine has `pretended`"),
+        "{why}"
+    );
+    // A further job of the same requester is asked for.
+    let another = Announcement {
+        job: JobId([9; 32]),
+        ..job(1)
+    };
+    machine.offers.announced(&another, machine.now);
+    assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
 }
 
 /// Its jobs are served like all others, and the owner is told whose clock it is.

@@ -1,0 +1,91 @@
+//! The engines that a machine has, by their names.
+
+use std::collections::BTreeMap;
+
+use myriad_core::{EngineId, EngineName};
+use thiserror::Error;
+
+use super::config::WorkerConfig;
+
+/// The engines of this machine, each with the command that starts its children.
+#[derive(Clone, Debug, Default)]
+pub struct Engines(BTreeMap<EngineName, WorkerConfig>);
+
+/// A job has an engine that this machine has not.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("this machine has no engine `{wanted}`, but {}", has(.there))]
+pub struct NoEngine {
+    pub wanted: EngineName,
+    /// The engines that there are.
+    pub there: Vec<EngineName>,
+}
+
+fn has(there: &[EngineName]) -> String {
+    match there {
+        [] => "none at all".into(),
+        there => there
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+impl Engines {
+    /// The command of an engine's children.
+    ///
+    /// # Errors
+    /// [`NoEngine`]
+    pub fn get(&self, name: EngineName) -> Result<&WorkerConfig, NoEngine> {
+        self.0.get(&name).ok_or_else(|| NoEngine {
+            wanted: name,
+            there: self.0.keys().copied().collect(),
+        })
+    }
+
+    /// The engines, in the order of their names.
+    pub fn ids(&self) -> impl Iterator<Item = EngineId> {
+        self.0.values().map(|config| config.engine.id)
+    }
+}
+
+impl FromIterator<WorkerConfig> for Engines {
+    fn from_iter<I: IntoIterator<Item = WorkerConfig>>(engines: I) -> Self {
+        Self(
+            engines
+                .into_iter()
+                .map(|config| (config.engine.id.name, config))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EngineFacts;
+
+    #[test]
+    fn an_engine_that_is_not_there_is_named_with_those_that_are() {
+        let config = WorkerConfig {
+            engine: EngineFacts::pretended(),
+            command: "/bin/false".into(),
+            args: Vec::new(),
+            keys: "none".into(),
+            threads: 1,
+        };
+        let id = config.engine.id;
+        let engines: Engines = [config].into_iter().collect();
+        assert!(engines.get(id.name).is_ok());
+        assert_eq!(engines.ids().collect::<Vec<_>>(), [id]);
+        let missing = |engines: &Engines| engines.get("other".parse().unwrap()).unwrap_err().to_string();
+        assert_eq!(
+            missing(&engines),
+            "this machine has no engine `other`, but `pretended`"
+        );
+        assert_eq!(
+            missing(&Engines::default()),
+            "this machine has no engine `other`, but none at all"
+        );
+    }
+}
