@@ -33,8 +33,8 @@ impl Shared {
 
 /// Ends the child of a [`Worker`](super::Worker) that another thread is waiting for.
 ///
-/// The waiting thread then gets a [`Death`](super::Death) that is `stopped`. Nothing happens when the child has
-/// ended already.
+/// The waiting thread then gets a [`Death`](super::Death) that is `stopped`. Nothing happens when
+/// the child has ended already.
 #[derive(Debug, Clone)]
 pub struct Stopper(Shared);
 

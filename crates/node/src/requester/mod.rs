@@ -9,9 +9,9 @@
 //! ```
 //!
 //! A job is announced when its files have names. While a child executes it, the driver tells
-//! provers where the files are, so that they have them when there are tasks. When the job turns out to
-//! be large and enough provers have the files, it is opened, and segments are given out as they are
-//! cut ([`Growth`]). A second child finds the true boundaries of those meanwhile.
+//! provers where the files are, so that they have them when there are tasks. When the job turns out
+//! to be large and enough provers have the files, it is opened, and segments are given out as they
+//! are cut ([`Growth`]). A second child finds the true boundaries of those meanwhile.
 //!
 //! A [`Service`] does so for several jobs at once: a thread for each job brings it to its tasks and
 //! concludes it, and one [`Driver`] serves all of them to the peers. [`run`] is a service with one
