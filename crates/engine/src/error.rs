@@ -7,6 +7,19 @@ use std::{io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// Most bytes that an error quotes of a text whose length a stranger has chosen.
+const QUOTED_BYTES_MAX: usize = 512;
+
+/// A text for an error. Of a long one, it is the start, with the number of all bytes.
+pub fn quoted(text: &str) -> String {
+    if text.len() <= QUOTED_BYTES_MAX {
+        return text.into();
+    }
+    let cut = (0..=QUOTED_BYTES_MAX).rev().find(|&at| text.is_char_boundary(at));
+    let start = &text[..cut.unwrap_or(0)];
+    format!("{start}... ({} bytes in all)", text.len())
+}
+
 /// Why an input was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum InputError {
@@ -202,6 +215,34 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
+    /// The error with its texts [`quoted`], so that its length has a bound.
+    pub fn shortened(mut self) -> Self {
+        let texts: Vec<&mut String> = match &mut self {
+            Self::TooLarge { what, .. } => vec![what],
+            Self::Malformed { reason } | Self::Invalid { reason } | Self::OtherKeys { reason } => {
+                vec![reason]
+            }
+            Self::Version { actual, expected }
+            | Self::OtherProgram { actual, expected }
+            | Self::PublicValues { actual, expected } => vec![actual, expected],
+            Self::Unusable {
+                what,
+                actual,
+                required: expected,
+            }
+            | Self::Boundary {
+                what,
+                actual,
+                expected,
+            } => vec![what, actual, expected],
+            Self::ExitCode { .. } => Vec::new(),
+        };
+        for text in texts {
+            *text = quoted(text);
+        }
+        self
+    }
+
     /// The proof says something else of the execution than was expected.
     pub fn boundary(what: &str, actual: impl ToString, expected: impl ToString) -> Self {
         Self::Boundary {
@@ -209,5 +250,20 @@ impl VerifyError {
             actual: actual.to_string(),
             expected: expected.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_quoted_by_its_start() {
+        assert_eq!(quoted("short"), "short");
+        assert_eq!(quoted(&"x".repeat(QUOTED_BYTES_MAX)).len(), QUOTED_BYTES_MAX);
+        // Three bytes each, so that the limit is inside of one.
+        let long = quoted(&"\u{20ac}".repeat(1000));
+        assert!(long.ends_with("\u{20ac}... (3000 bytes in all)"), "{long}");
+        assert!(long.len() < QUOTED_BYTES_MAX + 30, "{}", long.len());
     }
 }

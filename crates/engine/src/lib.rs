@@ -51,7 +51,7 @@ pub mod worker;
 pub use account::{Account, Spent};
 pub use boundary::{Boundary, Root};
 pub use budget::{MEMORY_BUDGET_MIN, MemoryBudget};
-pub use error::{AggregateError, ExecuteError, InputError, KeyError, ProveError, VerifyError};
+pub use error::{AggregateError, ExecuteError, InputError, KeyError, ProveError, VerifyError, quoted};
 pub use input::{ENCODED_INPUT_BYTES_MAX, FIELD_MODULUS, INPUT_BYTES_MAX, INPUT_ITEMS_MAX, Input, Item};
 pub use keys::{Description, Filling, KEY_FILE_BYTES_MAX, KeyFolder};
 pub use level::Level;

@@ -310,7 +310,14 @@ mod tests {
         let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0, 0]].concat());
         // It holds, and shows no public value.
         let holds = frame(&[0, 7, 1, 0]);
-        for (name, bytes) in [("loaded", loaded), ("statement", statement), ("holds", holds)] {
+        // It was made by `x`, and is wanted of `y`.
+        let version = frame(&[1, 7, 2, 1, b'x', 1, b'y']);
+        for (name, bytes) in [
+            ("loaded", loaded),
+            ("statement", statement),
+            ("holds", holds),
+            ("version", version),
+        ] {
             fs::write(dir.join(name), bytes).unwrap();
         }
         let [load, ready, verify] = REQUESTS;
@@ -361,6 +368,16 @@ mod tests {
     fn one_child_verifies_one_proof_after_another() {
         let (results, started) = verify("for i in 1 2 3; do next; cat holds; done; exec sleep 600", 3);
         assert_eq!((results, started), (vec![holds(); 3], 1));
+    }
+
+    #[test]
+    fn a_child_that_refuses_a_proof_blames_its_sender_and_goes_on() {
+        let (results, started) = verify("next; cat version; next; cat holds; exec sleep 600", 2);
+        let Err(Objection::Invalid(reason)) = &results[0] else {
+            panic!("{results:?}");
+        };
+        assert!(reason.contains("was made by x"), "{reason}");
+        assert_eq!((&results[1], started), (&holds(), 1));
     }
 
     /// This machine may have been short of memory for a moment.

@@ -1,6 +1,6 @@
 //! The final proof in OpenVM's own file format, which `cargo openvm verify stark` reads.
 
-use myriad_engine::{AggregateError, FINAL_PROOF_BYTES_MAX, VerifyError};
+use myriad_engine::{AggregateError, FINAL_PROOF_BYTES_MAX, VerifyError, quoted};
 use openvm_sdk::{SC, types::VersionedVmStarkProof};
 use openvm_stark_backend::proof::Proof;
 use openvm_verify_stark_host::VmStarkProof;
@@ -51,7 +51,10 @@ pub(crate) fn encode(inner: Proof<SC>, public_values: PublicValuesProof) -> Resu
 /// Otherwise there would be many files for one proof, and a flipped bit (`a` to `A`) could go
 /// unnoticed.
 pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
-    let malformed = |reason: String| VerifyError::Malformed { reason };
+    // The reason may quote a text of the file.
+    let malformed = |reason: String| VerifyError::Malformed {
+        reason: quoted(&reason),
+    };
     if bytes.len() > FINAL_PROOF_BYTES_MAX {
         return Err(VerifyError::TooLarge {
             what: "a final proof".into(),
@@ -64,7 +67,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
     let expected = format!("v{}", openvm_sdk::OPENVM_VERSION);
     if versioned.version != expected {
         return Err(VerifyError::Version {
-            actual: format!("OpenVM {}", versioned.version),
+            actual: format!("OpenVM {}", quoted(&versioned.version)),
             expected: format!("OpenVM {expected}"),
         });
     }
@@ -88,4 +91,27 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
         ));
     }
     Ok(proof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the caller of the child that verifies it would not get to know whose fault it is.
+    #[test]
+    fn a_long_text_in_a_false_proof_makes_no_long_error() {
+        let long = "x".repeat(100 << 10);
+        let of_version = |version: &str| {
+            format!(r#"{{"version": "{version}", "proof": "00", "user_pvs_proof": "00"}}"#)
+        };
+        let refused = |file: &str| decode(file.as_bytes()).err().unwrap();
+        let error = refused(&of_version(&long));
+        assert!(matches!(error, VerifyError::Version { .. }), "{error}");
+        assert!(error.to_string().len() < 2000, "{}", error.to_string().len());
+        // Serde quotes a text where it expects something else.
+        let error = refused(&format!("{long:?}"));
+        assert!(matches!(error, VerifyError::Malformed { .. }), "{error}");
+        assert!(error.to_string().contains("bytes in all"), "{error}");
+        assert!(error.to_string().len() < 2000, "{}", error.to_string().len());
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     Account, AggregateError, Boundary, CHILDREN_MAX, ExecuteError, FINAL_PROOF_BYTES_MAX, FinalForm,
     InputError, KEY_FILE_BYTES_MAX, KeyError, Level, Loaded, MemoryBudget, NODE_PROOF_BYTES_MAX,
     PLAN_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, Plan, ProofOf, ProveError, SEGMENT_PROOF_BYTES_MAX, Segment,
-    Shown, Statement, VerifyError,
+    Shown, Statement, VerifyError, quoted,
 };
 
 /// Most bytes of the files of a request: the largest program and the largest input together, and
@@ -170,12 +170,32 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The failure, or that it is too long to be told.
+    /// The failure with texts that are short enough to be told. What blames a stranger stays of its
+    /// kind, however long the text is that the stranger has made it quote; of another kind, only
+    /// the length may be told.
     pub(super) fn tellable(self) -> Self {
-        match postcard::to_stdvec(&self).expect("a failure is plain data").len() {
-            ..=FAILURE_BYTES_MAX => self,
-            bytes => Self::Untold { bytes },
+        let bytes = self.bytes();
+        if bytes <= FAILURE_BYTES_MAX {
+            return self;
         }
+        let shortened = match self {
+            Self::Verify(error) => Self::Verify(error.shortened()),
+            Self::Program(reason) => Self::Program(quoted(&reason)),
+            Self::Config(reason) => Self::Config(quoted(&reason)),
+            Self::Input(error) => Self::Input(InputError::Malformed {
+                reason: quoted(&error.to_string()),
+            }),
+            Self::Keys(KeyError::Keygen { reason }) => Self::Keys(KeyError::Keygen {
+                reason: quoted(&reason),
+            }),
+            _ => Self::Untold { bytes },
+        };
+        debug_assert!(shortened.bytes() <= FAILURE_BYTES_MAX);
+        shortened
+    }
+
+    fn bytes(&self) -> usize {
+        postcard::to_stdvec(self).expect("a failure is plain data").len()
     }
 
     /// Whether the child could not read its keys.
@@ -265,10 +285,68 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_unless_it_is_too_long() {
-        let failure = |bytes| Failure::Program("x".repeat(bytes));
+        let failure = |bytes| Failure::Prove(ProveError::Failed {
+            segment: 0,
+            reason: "x".repeat(bytes),
+        });
         assert_eq!(failure(1000).tellable(), failure(1000));
         let long = failure(FAILURE_BYTES_MAX).tellable();
         assert!(matches!(long, Failure::Untold { .. }), "{long}");
+    }
+
+    /// A false proof that makes the verifier quote a long text must not pass for a fault of this
+    /// machine: its sender would not be banned.
+    #[test]
+    fn a_failure_that_blames_a_stranger_does_so_at_any_length() {
+        let long = || "x".repeat(FAILURE_BYTES_MAX);
+        let (reason, actual, expected) = (long, long, long);
+        for error in [
+            VerifyError::Malformed { reason: reason() },
+            VerifyError::Invalid { reason: reason() },
+            VerifyError::OtherKeys { reason: reason() },
+            VerifyError::Version {
+                actual: actual(),
+                expected: expected(),
+            },
+            VerifyError::OtherProgram {
+                actual: actual(),
+                expected: expected(),
+            },
+            VerifyError::PublicValues {
+                actual: actual(),
+                expected: expected(),
+            },
+            VerifyError::boundary(&long(), actual(), expected()),
+            VerifyError::Unusable {
+                what: long(),
+                actual: actual(),
+                required: expected(),
+            },
+            VerifyError::TooLarge {
+                what: long(),
+                actual: 2,
+                max: 1,
+            },
+        ] {
+            let kind = std::mem::discriminant(&error);
+            let told = Failure::Verify(error).tellable();
+            assert!(told.bytes() <= FAILURE_BYTES_MAX);
+            let Failure::Verify(told) = told else {
+                panic!("{told}");
+            };
+            assert_eq!(std::mem::discriminant(&told), kind, "{told}");
+        }
+        let told = |failure: Failure| {
+            let told = failure.tellable();
+            assert!(told.bytes() <= FAILURE_BYTES_MAX);
+            told
+        };
+        assert!(matches!(told(Failure::Program(long())), Failure::Program(_)));
+        assert!(matches!(told(Failure::Config(long())), Failure::Config(_)));
+        let input = InputError::Syntax { reason: long() };
+        assert!(matches!(told(Failure::Input(input)), Failure::Input(_)));
+        let keys = KeyError::Keygen { reason: long() };
+        assert!(matches!(told(Failure::Keys(keys)), Failure::Keys(KeyError::Keygen { .. })));
     }
 
     #[test]
