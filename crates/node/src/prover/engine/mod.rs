@@ -79,11 +79,11 @@ impl Origin {
 
     /// The use of a child that has loaded this, where `wanted` is to be loaded.
     fn serves(&self, wanted: &Self) -> Use {
-        if self.requester != wanted.requester {
+        if self.requester != wanted.requester || self.engine != wanted.engine {
             Use::Nothing
         } else if self.job == wanted.job {
             Use::Job
-        } else if (self.engine, &self.program) == (wanted.engine, &wanted.program) {
+        } else if self.program == wanted.program {
             Use::Program
         } else {
             Use::Nothing

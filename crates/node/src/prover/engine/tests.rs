@@ -34,14 +34,25 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
         ..next_block.clone()
     };
     assert_eq!(own.serves(&other_program), Use::Nothing);
-    let other_engine = Origin {
-        engine: EngineId {
-            name: "other".parse().unwrap(),
-            ..engine()
-        },
-        ..next_block.clone()
-    };
-    assert_eq!(own.serves(&other_engine), Use::Nothing);
+    // Another engine may give a job the same name: the name follows from what the engine says.
+    for wanted in [&own, &next_block] {
+        let other_engine = Origin {
+            engine: EngineId {
+                name: "other".parse().unwrap(),
+                ..engine()
+            },
+            ..wanted.clone()
+        };
+        assert_eq!(own.serves(&other_engine), Use::Nothing);
+        let other_build = Origin {
+            engine: EngineId {
+                fingerprint: [8; 32],
+                ..engine()
+            },
+            ..wanted.clone()
+        };
+        assert_eq!(own.serves(&other_build), Use::Nothing);
+    }
     for wanted in [&own, &next_block] {
         let of_another = Origin {
             requester: Peer([2; 32]),
