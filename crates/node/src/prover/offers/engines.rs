@@ -24,10 +24,21 @@ pub(super) fn other(own: &[EngineId], theirs: &[EngineId], build: &str) -> Optio
 }
 
 /// Why a machine with the engines `own` can do nothing for a job of this engine; none if it can.
-pub(super) fn lacks(own: &[EngineId], wanted: EngineName) -> Option<String> {
-    (!has(own, wanted)).then(|| {
+/// `theirs` are those that its requester has greeted with, if it has. The job itself does not say
+/// which build of the engine it has: its fingerprint is that of its program's configuration.
+pub(super) fn lacks(own: &[EngineId], theirs: Option<&[EngineId]>, wanted: EngineName) -> Option<String> {
+    if !has(own, wanted) {
         let there = named(own);
-        format!("its job is of the engine `{wanted}`, and this machine has {there}")
+        return Some(format!(
+            "its job is of the engine `{wanted}`, and this machine has {there}"
+        ));
+    }
+    let same = |theirs: &[EngineId]| theirs.iter().any(|id| id.name == wanted && own.contains(id));
+    (!theirs.is_none_or(same)).then(|| {
+        format!(
+            "its job is of the engine `{wanted}`, and the requester's is that of another build: one of the two has to be \
+             updated"
+        )
     })
 }
 

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{EngineId, JobId, Peer};
+use myriad_core::{EngineId, EngineName, JobId, Peer};
 use myriad_net::{
     short_name,
     wire::{Announcement, Extent, Refused, Why},
@@ -69,6 +69,8 @@ pub(super) struct Offers {
 #[derive(Default)]
 struct Requester {
     jobs: BTreeMap<JobId, JobFacts>,
+    /// The engines that it greeted with last, if it has greeted.
+    engines: Option<Vec<EngineId>>,
     connected: bool,
     /// The time of the offer to it that it has not answered yet.
     unanswered_since: Option<Instant>,
@@ -95,6 +97,7 @@ struct JobFacts {
     /// None while its requester executes the program, and so has no tasks yet.
     extent: Option<Extent>,
     bytes: u64,
+    engine: EngineName,
     /// The engine that it has and this machine has not, in words.
     lacks: Option<String>,
     heard: Instant,
@@ -124,7 +127,9 @@ impl Offers {
         // Its process may be a new one, which does not know the holders of the files.
         for job in requester.jobs.values_mut() {
             job.files = Beforehand::default();
+            job.lacks = engines::lacks(&self.engines, Some(engines), job.engine);
         }
+        requester.engines = Some(engines.to_vec());
         (requester.next, requester.why) = match other {
             None => (None, None),
             Some(why) => (Some(now + LONG), Some(why)),
@@ -181,8 +186,8 @@ impl Offers {
             return false;
         }
         let least = self.least_served();
-        let lacks = engines::lacks(&self.engines, said.engine.name);
         let requester = self.requesters.entry(said.requester).or_default();
+        let lacks = engines::lacks(&self.engines, requester.engines.as_deref(), said.engine.name);
         if said.open && requester.jobs.is_empty() {
             requester.served_s = requester.served_s.max(least);
         }
@@ -199,6 +204,7 @@ impl Offers {
             let facts = JobFacts {
                 extent: said.extent,
                 bytes: said.bytes,
+                engine: said.engine.name,
                 lacks,
                 heard: now,
                 files,

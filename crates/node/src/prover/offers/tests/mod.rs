@@ -359,6 +359,48 @@ fn a_job_of_an_engine_that_is_not_there_is_named_and_not_asked_for() {
     assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
 }
 
+/// Of two engines that both have, one is of another build: its jobs alone are not asked for.
+#[test]
+fn a_job_of_another_build_of_one_engine_of_two_is_not_asked_for() {
+    let second = EngineId {
+        name: "second".parse().unwrap(),
+        fingerprint: [1; 32],
+    };
+    let theirs = [engine(8), second];
+    let meeting = |announced_first: bool| {
+        let mut machine = Machine::new(&[]);
+        machine.offers = Offers::new(vec![engine(7), second], [], machine.now);
+        if announced_first {
+            machine.offers.announced(&job(1), machine.now);
+        }
+        machine
+            .offers
+            .greeted(Peer([1; 32]), &theirs, "myriad 9", machine.now);
+        machine.offers.announced(&job(1), machine.now);
+        assert_eq!(machine.next(&limits()), None);
+        let why = machine.why_idle(1, &limits());
+        assert!(
+            why.contains("of the engine `pretended`, and the requester's is that of another build"),
+            "{why}"
+        );
+        machine
+    };
+    let mut machine = meeting(true);
+    let of_second = Announcement {
+        job: JobId([9; 32]),
+        engine: second,
+        ..job(1)
+    };
+    machine.offers.announced(&of_second, machine.now);
+    assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
+    // The requester is updated.
+    let mut machine = meeting(false);
+    machine
+        .offers
+        .greeted(Peer([1; 32]), &[engine(7)], "myriad 10", machine.now);
+    assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
+}
+
 /// Its jobs are served like all others, and the owner is told whose clock it is.
 #[test]
 fn a_clock_that_is_hours_ahead_is_told_and_decides_nothing() {
