@@ -132,7 +132,7 @@ pub(super) enum Answer {
     Holds(Shown),
     Account(Account),
     /// Further segments of the plan. The answer comes later.
-    Cut(Vec<Segment>),
+    Cut(#[serde(deserialize_with = "crate::plan::segments")] Vec<Segment>),
     KeysRead,
 }
 

@@ -4,7 +4,7 @@
 //! is bounded: by what a plan may have, and by the bytes of a plan.
 
 use super::error::WorkerError;
-use crate::{PLAN_BYTES_MAX, Plan, SEGMENT_DETAILS_BYTES_MAX, SEGMENTS_MAX, Segment};
+use crate::{PLAN_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, Plan, SEGMENT_DETAILS_BYTES_MAX, SEGMENTS_MAX, Segment};
 
 /// The segments that a child has told of before the plan is there.
 #[derive(Default)]
@@ -72,7 +72,20 @@ impl Told {
 
     /// The plan has to begin with them, and to be one that could have been told of.
     pub(super) fn check(&self, plan: &Plan, max_instructions: u64) -> Result<(), WorkerError> {
-        Self::default().add(&plan.segments, max_instructions)?;
+        let mut whole = Self::default();
+        whole.add(&plan.segments, max_instructions)?;
+        if !whole.ended {
+            return Err(whole.refused("a plan without the end of the execution"));
+        }
+        if plan.instructions != whole.instructions {
+            return Err(whole.refused(&format!("a plan of {} instructions", plan.instructions)));
+        }
+        if plan.public_values.len() > PUBLIC_VALUES_BYTES_MAX {
+            return Err(whole.refused(&format!(
+                "{} bytes of public values, and {PUBLIC_VALUES_BYTES_MAX} are allowed",
+                plan.public_values.len()
+            )));
+        }
         let mut planned = Self::default();
         plan.segments
             .iter()
@@ -109,28 +122,66 @@ mod tests {
     #[test]
     fn a_plan_begins_with_the_segments_that_were_told_of() {
         let (first, second) = (segment(0, 0), segment(1, 10));
+        let end = |segment: &Segment| Segment {
+            last: true,
+            ..segment.clone()
+        };
         let plan = |segments: &[&Segment]| Plan {
             segments: segments.iter().copied().cloned().collect(),
             public_values: Vec::new(),
             instructions: 10 * segments.len() as u64,
         };
         let mut told = Told::default();
-        assert!(told.check(&plan(&[&first]), 30).is_ok());
+        assert!(told.check(&plan(&[&end(&first)]), 30).is_ok());
         told.add(std::slice::from_ref(&first), 30).unwrap();
         told.add(std::slice::from_ref(&second), 30).unwrap();
-        assert!(told.check(&plan(&[&first, &second]), 30).is_ok());
-        assert!(told.check(&plan(&[&first, &second, &segment(2, 20)]), 30).is_ok());
+        let whole = plan(&[&first, &second, &end(&segment(2, 20))]);
+        assert!(told.check(&whole, 30).is_ok());
         let other = Segment {
             details: vec![1, 3],
             ..second.clone()
         };
-        for wrong in [plan(&[&first]), plan(&[&first, &other]), plan(&[&second, &first])] {
+        for wrong in [
+            plan(&[&end(&first)]),
+            plan(&[&first, &end(&other)]),
+            plan(&[&first, &other, &end(&segment(2, 20))]),
+            plan(&[&second, &end(&first)]),
+        ] {
             let refused = told.check(&wrong, 30);
             assert!(matches!(refused, Err(WorkerError::Protocol(_))), "{refused:?}");
         }
         for out_of_order in [segment(1, 10), segment(2, 10), segment(3, 20)] {
             assert!(told.add(&[out_of_order], 30).is_err());
         }
+    }
+
+    #[test]
+    fn a_plan_that_contradicts_itself_is_refused() {
+        let whole = Plan {
+            segments: vec![Segment {
+                last: true,
+                ..segment(0, 0)
+            }],
+            public_values: vec![0; PUBLIC_VALUES_BYTES_MAX],
+            instructions: 10,
+        };
+        let check = |plan: &Plan| Told::default().check(plan, 30).map_err(|e| e.to_string());
+        assert_eq!(check(&whole), Ok(()));
+        let refused = |change: &dyn Fn(&mut Plan)| {
+            let mut plan = whole.clone();
+            change(&mut plan);
+            check(&plan).unwrap_err()
+        };
+        let endless = refused(&|plan| plan.segments[0].last = false);
+        assert!(endless.contains("without the end of the execution"), "{endless}");
+        let other_sum = refused(&|plan| plan.instructions = 11);
+        assert!(other_sum.contains("of 10 instructions"), "{other_sum}");
+        assert!(other_sum.contains("a plan of 11 instructions"), "{other_sum}");
+        let talkative = refused(&|plan| plan.public_values.push(0));
+        assert!(
+            talkative.contains(&format!("{PUBLIC_VALUES_BYTES_MAX} are allowed")),
+            "{talkative}"
+        );
     }
 
     #[test]
