@@ -101,9 +101,8 @@ mod tests {
     #[test]
     fn a_long_text_in_a_false_proof_makes_no_long_error() {
         let long = "x".repeat(100 << 10);
-        let of_version = |version: &str| {
-            format!(r#"{{"version": "{version}", "proof": "00", "user_pvs_proof": "00"}}"#)
-        };
+        let of_version =
+            |version: &str| format!(r#"{{"version": "{version}", "proof": "00", "user_pvs_proof": "00"}}"#);
         let refused = |file: &str| decode(file.as_bytes()).err().unwrap();
         let error = refused(&of_version(&long));
         assert!(matches!(error, VerifyError::Version { .. }), "{error}");

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const FILES_BYTES_MAX: u64 = 512 << 20;
 /// Most files of a request: a program and an input, or the children of a leaf.
 pub(super) const FILES_MAX: usize = CHILDREN_MAX;
-/// Most bytes of a frame from a caller: the segments of a plan, each with its trace heights.
+/// Most bytes of a frame from a caller: the segments of a plan, each with its details.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Most bytes of a failure, which has up to 8 KiB that the program has printed, and three times as
 /// many if they are no text.
@@ -285,10 +285,12 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_unless_it_is_too_long() {
-        let failure = |bytes| Failure::Prove(ProveError::Failed {
-            segment: 0,
-            reason: "x".repeat(bytes),
-        });
+        let failure = |bytes| {
+            Failure::Prove(ProveError::Failed {
+                segment: 0,
+                reason: "x".repeat(bytes),
+            })
+        };
         assert_eq!(failure(1000).tellable(), failure(1000));
         let long = failure(FAILURE_BYTES_MAX).tellable();
         assert!(matches!(long, Failure::Untold { .. }), "{long}");
@@ -346,7 +348,10 @@ mod tests {
         let input = InputError::Syntax { reason: long() };
         assert!(matches!(told(Failure::Input(input)), Failure::Input(_)));
         let keys = KeyError::Keygen { reason: long() };
-        assert!(matches!(told(Failure::Keys(keys)), Failure::Keys(KeyError::Keygen { .. })));
+        assert!(matches!(
+            told(Failure::Keys(keys)),
+            Failure::Keys(KeyError::Keygen { .. })
+        ));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! is bounded: by what a plan may have, and by the bytes of a plan.
 
 use super::error::WorkerError;
-use crate::{PLAN_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, Plan, SEGMENT_DETAILS_BYTES_MAX, SEGMENTS_MAX, Segment};
+use crate::{
+    PLAN_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, Plan, SEGMENT_DETAILS_BYTES_MAX, SEGMENTS_MAX, Segment,
+};
 
 /// The segments that a child has told of before the plan is there.
 #[derive(Default)]
