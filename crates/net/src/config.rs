@@ -6,7 +6,12 @@ use libp2p::Multiaddr;
 use myriad_core::EngineId;
 use thiserror::Error;
 
-use crate::{blob::BlobStore, identity::Identity, reach::Scope, wire::Role};
+use crate::{
+    blob::BlobStore,
+    identity::Identity,
+    reach::Scope,
+    wire::{ENGINES_MAX, Role},
+};
 
 /// The configuration of [`crate::Network::start`].
 pub struct Config {
@@ -14,8 +19,7 @@ pub struct Config {
     pub role: Role,
     /// Name and version of the software, at most 64 bytes; for people.
     pub build: String,
-    /// The engines whose proofs it makes or accepts, [`ENGINES_MAX`](crate::wire::ENGINES_MAX) at
-    /// most.
+    /// The engines whose proofs it makes or accepts, [`ENGINES_MAX`] at most.
     pub engines: Vec<EngineId>,
     pub listen: Listen,
     /// Addresses at which others reach this node. A node that has some helps others to find each
@@ -125,6 +129,8 @@ pub enum StartError {
     Address { text: String, reason: String },
     #[error("cannot listen on {address}: {reason}; name another address with --listen")]
     Listen { address: String, reason: String },
+    #[error("this machine has {actual} engines, and {ENGINES_MAX} are allowed: more fit no greeting")]
+    Engines { actual: usize },
     #[error("the network cannot be started: {0}")]
     Setup(String),
     #[error("the local network cannot be searched for peers: {0}; --no-mdns turns the search off")]

@@ -21,7 +21,7 @@ use crate::{
     slots::Regard,
     suspension::since_boot,
     transfer::{FetchFailed, Fetcher},
-    wire::{Announcement, Contact, HOLDERS_MAX, Request, Response, Source},
+    wire::{Announcement, Contact, ENGINES_MAX, HOLDERS_MAX, Request, Response, Source},
 };
 
 /// A node of the network. Clones are handles of the same; the last one that is dropped ends it.
@@ -85,6 +85,10 @@ impl Network {
         config: Config,
         since_boot: impl Fn() -> Option<Duration> + Send + 'static,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), StartError> {
+        let actual = config.engines.len();
+        if actual > ENGINES_MAX {
+            return Err(StartError::Engines { actual });
+        }
         let gate = SharedGate::new(Gate::new(config.limits.scope_of));
         let mut swarm = swarm(&config, gate.clone())?;
         listen(&mut swarm, &config)?;
@@ -246,5 +250,28 @@ impl Network {
             .fetcher
             .fetch(&self.0.blobs, self.0.peer, source, teller, came)
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_with_more_engines_than_fit_a_greeting_does_not_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = EngineId {
+            name: "pretended".parse().unwrap(),
+            fingerprint: [0; 32],
+        };
+        let config = Config {
+            engines: vec![id; ENGINES_MAX + 1],
+            ..Config::of_lone_prover(dir.path())
+        };
+        let error = Network::start(config).err().unwrap();
+        assert!(
+            error.to_string().contains("has 9 engines, and 8 are allowed"),
+            "{error}"
+        );
     }
 }

@@ -50,13 +50,16 @@ impl Engines {
 }
 
 impl FromIterator<WorkerConfig> for Engines {
+    /// # Panics
+    /// Two engines of one name: jobs name theirs by nothing else.
     fn from_iter<I: IntoIterator<Item = WorkerConfig>>(engines: I) -> Self {
-        Self(
-            engines
-                .into_iter()
-                .map(|config| (config.engine.id.name, config))
-                .collect(),
-        )
+        let mut all = BTreeMap::new();
+        for config in engines {
+            let name = config.engine.id.name;
+            let before = all.insert(name, config);
+            assert!(before.is_none(), "there are two engines `{name}`");
+        }
+        Self(all)
     }
 }
 
@@ -65,15 +68,25 @@ mod tests {
     use super::*;
     use crate::EngineFacts;
 
-    #[test]
-    fn an_engine_that_is_not_there_is_named_with_those_that_are() {
-        let config = WorkerConfig {
+    fn config() -> WorkerConfig {
+        WorkerConfig {
             engine: EngineFacts::pretended(),
             command: "/bin/false".into(),
             args: Vec::new(),
             keys: "none".into(),
             threads: 1,
-        };
+        }
+    }
+
+    #[test]
+    #[should_panic = "there are two engines `pretended`"]
+    fn two_engines_of_one_name_are_a_mistake() {
+        let _: Engines = [config(), config()].into_iter().collect();
+    }
+
+    #[test]
+    fn an_engine_that_is_not_there_is_named_with_those_that_are() {
+        let config = config();
         let id = config.engine.id;
         let engines: Engines = [config].into_iter().collect();
         assert!(engines.get(id.name).is_ok());
