@@ -85,6 +85,12 @@ pub struct EngineNameError {
 }
 
 impl EngineName {
+    /// The engine of records and profiles that name none: older builds wrote them, and had no
+    /// other.
+    pub fn of_older_builds() -> Self {
+        "openvm".parse().expect("it is a name")
+    }
+
     pub fn as_str(&self) -> &str {
         let letters = &self.letters[..usize::from(self.count)];
         str::from_utf8(letters).expect("they are letters of ASCII")

@@ -5,6 +5,8 @@
 
 use myriad_core::Kind;
 
+use myriad_core::EngineName;
+
 use crate::{
     model::ProgramModel,
     planner::{Class, Link, Question, RequesterSide, Workload},
@@ -82,7 +84,7 @@ pub fn lawful() -> Profile {
         name: "lawful".into(),
         build: "test".into(),
         engine: "ab".repeat(32),
-        engine_name: "openvm".parse().expect("it is a name"),
+        engine_name: EngineName::of_older_builds(),
         machine: Machine {
             cpu: "none".into(),
             cores: 2,

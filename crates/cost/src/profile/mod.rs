@@ -35,7 +35,10 @@ pub struct Profile {
     /// node does not believe a profile of one.
     pub engine: String,
     /// The name of that engine; in profiles of older builds, OpenVM's, which was the only one.
-    #[serde(default = "only_engine")]
+    #[serde(
+        default = "EngineName::of_older_builds",
+        skip_serializing_if = "is_of_older_builds"
+    )]
     pub engine_name: EngineName,
     pub machine: Machine,
     /// BLAKE3 of memory, in bytes a second, on one thread.
@@ -44,8 +47,10 @@ pub struct Profile {
     pub programs: Vec<Program>,
 }
 
-fn only_engine() -> EngineName {
-    "openvm".parse().expect("it is a name")
+/// Whether a profile need not name its engine. Older builds refuse a profile with a field that they
+/// do not know, and can read one without it.
+fn is_of_older_builds(name: &EngineName) -> bool {
+    *name == EngineName::of_older_builds()
 }
 
 /// The machine.

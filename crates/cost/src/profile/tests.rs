@@ -21,6 +21,19 @@ fn a_profile_is_read_as_it_was_written() {
     assert!(read == lawful(), "{}", read.to_json());
 }
 
+/// Builds that had one engine refuse a field that they do not know.
+#[test]
+fn the_engine_is_named_where_it_is_not_that_of_older_builds() {
+    let older = lawful().to_json();
+    assert!(!older.contains("engine_name"), "{older}");
+    let other = Profile {
+        engine_name: "other".parse().unwrap(),
+        ..lawful()
+    };
+    let read = Profile::parse(other.to_json().as_bytes()).unwrap();
+    assert_eq!(read.engine_name, other.engine_name);
+}
+
 #[test]
 fn another_version_is_named_before_anything_else() {
     let text = refusal(|v| {

@@ -72,7 +72,7 @@ pub struct Record {
     pub final_form: FinalForm,
     pub fleet: Fleet,
     /// The engine of its proofs; in records of older builds, OpenVM's, which was the only one.
-    #[serde(default = "only_engine")]
+    #[serde(default = "EngineName::of_older_builds")]
     pub engine: EngineName,
     /// The arguments that `myriad verify` needs beside the proof.
     pub verify: String,
@@ -83,10 +83,6 @@ pub struct Record {
     /// Tasks that are done, and all; none before the job is planned.
     pub done: usize,
     pub tasks: Option<usize>,
-}
-
-fn only_engine() -> EngineName {
-    "openvm".parse().expect("it is a name")
 }
 
 /// The state of a job.
