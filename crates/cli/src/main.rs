@@ -9,6 +9,7 @@ mod blocks;
 mod bug;
 mod cluster;
 mod commands;
+mod engines;
 mod error;
 mod execution;
 mod files;

@@ -23,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     args::ProverFlags,
     cluster::{Cluster, LOOPBACK},
+    engines,
     error::Error,
     interrupt,
     settings::{NetSettings, Settings},
@@ -102,7 +103,7 @@ fn config(
         identity,
         role,
         build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
-        engines: vec![myriad_openvm::facts().id],
+        engines: engines::ids(),
         listen,
         external: addresses(&net.external)?,
         bootstrap: addresses(&net.bootstrap)?,

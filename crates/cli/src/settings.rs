@@ -18,13 +18,16 @@ use figment::{
 };
 use myriad_engine::{
     FinalForm, INPUT_BYTES_MAX, MemoryBudget,
-    worker::{Engines, WorkerConfig, can_confine, data_bytes_max},
+    worker::{WorkerConfig, can_confine, data_bytes_max},
 };
 use myriad_node::Machine;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
-use crate::terminal;
+use crate::{
+    engines::{self, OwnEngine},
+    terminal,
+};
 
 /// The file of settings, in the working folder.
 const FILE: &str = "myriad.toml";
@@ -92,6 +95,8 @@ pub struct Settings {
     pub threads_wanted: Option<NonZeroUsize>,
     /// Most instructions of an own execution.
     pub max_instructions: u64,
+    /// The engine of own jobs.
+    pub engine: OwnEngine,
     /// The form of the final proof.
     pub proof: FinalForm,
     /// The time from the start of the command to the proof.
@@ -215,6 +220,7 @@ impl Settings {
             children,
             threads,
             threads_wanted: layers.threads,
+            engine: engines::first(),
             proof: layers.proof,
             deadline: layers.deadline.map(|seconds| Duration::from_secs(seconds.get())),
             keep_jobs: days(layers.keep_jobs.unwrap_or(KEEP_JOBS_DAYS)),
@@ -237,7 +243,7 @@ impl Settings {
         })
     }
 
-    /// The command that starts an engine child, one of [`Self::children`].
+    /// The command that starts a child of [`Self::engine`], one of [`Self::children`].
     ///
     /// # Errors
     /// [`SettingsError::NoBinary`]
@@ -245,7 +251,7 @@ impl Settings {
         self.worker_with(self.threads)
     }
 
-    /// The command that starts an engine child that has the machine to itself.
+    /// The command that starts a child of [`Self::engine`] that has the machine to itself.
     ///
     /// # Errors
     /// [`SettingsError::NoBinary`]
@@ -254,7 +260,7 @@ impl Settings {
     }
 
     fn worker_with(&self, threads: usize) -> Result<WorkerConfig, SettingsError> {
-        let mut config = self.worker_of(&self.keys_dir(), threads)?;
+        let mut config = self.worker_of(&self.engine, &self.keys_dir(), threads)?;
         // The programs in these children are the user's own choice.
         config
             .args
@@ -262,25 +268,22 @@ impl Settings {
         Ok(config)
     }
 
-    /// The engines that this binary has.
+    /// The command that starts a child of an engine with the keys of this folder, on a kernel that
+    /// can confine it.
     ///
     /// # Errors
     /// [`SettingsError::NoBinary`]
-    pub fn engines(&self) -> Result<Engines, SettingsError> {
-        Ok([self.sole_worker()?].into_iter().collect())
-    }
-
-    /// The command that starts an engine child with the keys of this folder, on a kernel that can
-    /// confine it.
-    ///
-    /// # Errors
-    /// [`SettingsError::NoBinary`]
-    pub fn worker_of(&self, keys: &Path, threads: usize) -> Result<WorkerConfig, SettingsError> {
+    pub fn worker_of(
+        &self,
+        engine: &OwnEngine,
+        keys: &Path,
+        threads: usize,
+    ) -> Result<WorkerConfig, SettingsError> {
         let named = keys.to_string_lossy();
         let data = data_bytes_max(self.memory, threads).to_string();
-        let args = ["engine-worker", "--keys", &named, "--data-bytes-max", &data];
+        let args = [engine.subcommand, "--keys", &named, "--data-bytes-max", &data];
         Ok(WorkerConfig {
-            engine: myriad_openvm::facts(),
+            engine: engine.facts.clone(),
             command: env::current_exe().map_err(SettingsError::NoBinary)?,
             args: args.map(str::to_owned).to_vec(),
             keys: keys.into(),

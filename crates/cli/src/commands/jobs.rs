@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     args::{CancelJob, CleanJobs, JobsCommand, ListJobs, ProverFlags, ResumeJob, ShowJob},
+    engines,
     error::Error,
     files::ProgramFile,
     proving::{self, prove, verify_command},
@@ -169,7 +170,7 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
         let blobs = open_blobs(&settings.data_dir, u64::MAX)?;
         jobs.load(found.id, &blobs)?
     };
-    settings.engines()?.get(record.engine)?;
+    settings.engine = engines::find(record.engine)?;
     let path = kept.name.clone().into();
     let program = ProgramFile::of(kept.name.clone(), kept.image, kept.program_config)
         .map_err(|source| Error::Program { path, source })?;

@@ -9,7 +9,7 @@ use std::{
 
 use indicatif::ProgressBar;
 use myriad_core::Peer;
-use myriad_engine::worker::WorkerConfig;
+use myriad_engine::worker::{Engines, WorkerConfig};
 use myriad_net::{Network, parse_peer, peer_name, wire::Role};
 use myriad_node::{
     Machine,
@@ -20,6 +20,7 @@ use serde::Serialize;
 use crate::{
     activity::activity,
     args::Prover,
+    engines::{self, OwnEngine},
     error::Error,
     network::{log, net_config, on_signal, runtime},
     settings::{Settings, SettingsError, UNCONFINED, confinement},
@@ -55,7 +56,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         .map_or_else(|| Machine::detect().cores, usize::from);
     let limits = limits(&settings, threads)?;
     let engine = Child::new(
-        [worker(&settings, args, threads)?].into_iter().collect(),
+        children(&settings, args, threads)?,
         settings.memory,
         calibration(&settings, threads),
     );
@@ -117,7 +118,7 @@ async fn stop(until_stdin_ends: bool) {
 
 /// The measured speed of this machine, if there is a profile that still holds.
 fn calibration(settings: &Settings, threads: usize) -> Option<Calibration> {
-    match Calibration::measured(&settings.data_dir, &myriad_openvm::facts(), threads) {
+    match Calibration::measured(&settings.data_dir, &engines::ids(), threads) {
         Ok(Some(calibration)) => {
             terminal::note(format_args!(
                 "the profile says that this machine does the work of {:.2} cores of the reference machine",
@@ -142,10 +143,23 @@ fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
         .collect()
 }
 
-/// The engine child, which gives way to the owner's programs.
-fn worker(settings: &Settings, args: &Prover, threads: usize) -> Result<WorkerConfig, SettingsError> {
+/// The children of all engines.
+fn children(settings: &Settings, args: &Prover, threads: usize) -> Result<Engines, SettingsError> {
+    let all = engines::all();
+    all.iter()
+        .map(|engine| child(engine, settings, args, threads))
+        .collect()
+}
+
+/// A child of an engine, which gives way to the owner's programs.
+fn child(
+    engine: &OwnEngine,
+    settings: &Settings,
+    args: &Prover,
+    threads: usize,
+) -> Result<WorkerConfig, SettingsError> {
     let keys = args.keys.clone().unwrap_or_else(|| settings.keys_dir());
-    let mut config = settings.worker_of(&keys, threads)?;
+    let mut config = settings.worker_of(engine, &keys, threads)?;
     if args.unconfined {
         config.args.push(UNCONFINED.into());
     }

@@ -80,7 +80,7 @@ pub fn a_machine_is_measured(data: &Path) {
         run(args).exits(DONE).json()["expected_s"].as_f64().unwrap()
     };
     assert!(plan(&path) > 10.0);
-    let calibration = Calibration::measured(data, &myriad_openvm::facts(), 2)
+    let calibration = Calibration::measured(data, &[myriad_openvm::facts().id], 2)
         .unwrap()
         .unwrap();
     assert!(

@@ -6,13 +6,12 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::Kind;
+use myriad_core::{EngineId, Kind};
 use myriad_cost::{
     model::{Below, CostModel, FitError, ProgramModel},
     profile::{Profile, ProfileError},
     reference,
 };
-use myriad_engine::EngineFacts;
 use thiserror::Error;
 
 use super::Limits;
@@ -53,7 +52,7 @@ pub enum CalibrationError {
     #[error("the profile {} is not used: {source}", path.display())]
     Fit { path: PathBuf, source: FitError },
     #[error(
-        "the profile {} is not used: it is of another engine ({actual}; this one is {expected}); measure again with `myriad bench`",
+        "the profile {} is not used: it is of another engine ({actual}; this machine has {expected}); measure again with `myriad bench`",
         path.display()
     )]
     Engine {
@@ -74,14 +73,14 @@ impl Calibration {
         }
     }
 
-    /// The measured calibration of an engine, on so many threads; none without a profile in the
-    /// data folder.
+    /// The measured calibration of a machine with these engines, on so many threads; none without a
+    /// profile in the data folder. One of the engines has measured it.
     ///
     /// # Errors
     /// A profile that cannot be used; see [`CalibrationError`].
     pub fn measured(
         data_dir: &Path,
-        engine: &EngineFacts,
+        engines: &[EngineId],
         threads: usize,
     ) -> Result<Option<Self>, CalibrationError> {
         let path = data_dir.join(PROFILE_FILE);
@@ -92,12 +91,17 @@ impl Calibration {
             path: path.clone(),
             source,
         })?;
-        let expected = hex::encode(engine.id.fingerprint);
-        if profile.engine != expected {
+        let named = |name, fingerprint: &str| format!("`{name}` {fingerprint}");
+        let actual = named(profile.engine_name, &profile.engine);
+        let own = engines
+            .iter()
+            .map(|id| named(id.name, &hex::encode(id.fingerprint)));
+        let own: Vec<String> = own.collect();
+        if !own.contains(&actual) {
             return Err(CalibrationError::Engine {
                 path,
-                actual: format!("`{}` {}", profile.engine_name, profile.engine),
-                expected: format!("`{}` {expected}", engine.id.name),
+                actual,
+                expected: own.join(", "),
             });
         }
         Self::of(&profile, threads)
@@ -154,12 +158,15 @@ fn largest_s(program: &ProgramModel, memory: f64) -> f64 {
 mod tests {
     use std::fs;
 
+    use myriad_engine::EngineFacts;
+
     use super::*;
 
     /// The reference's own profile, as if this build's engine had measured it.
     fn profile() -> Profile {
         Profile {
             engine: hex::encode(EngineFacts::pretended().id.fingerprint),
+            engine_name: EngineFacts::pretended().id.name,
             ..reference::profile().clone()
         }
     }
@@ -167,7 +174,7 @@ mod tests {
     fn measured(profile: &str) -> Result<Option<Calibration>, CalibrationError> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(PROFILE_FILE), profile).unwrap();
-        Calibration::measured(dir.path(), &EngineFacts::pretended(), 2)
+        Calibration::measured(dir.path(), &[EngineFacts::pretended().id], 2)
     }
 
     #[test]
@@ -238,12 +245,18 @@ mod tests {
             engine: "00".repeat(32),
             ..profile()
         };
-        let error = measured(&other.to_json()).unwrap_err();
-        assert!(error.to_string().contains("another engine"), "{error}");
+        let of_other_name = Profile {
+            engine_name: "other".parse().unwrap(),
+            ..profile()
+        };
+        for other in [other, of_other_name] {
+            let error = measured(&other.to_json()).unwrap_err();
+            assert!(error.to_string().contains("another engine"), "{error}");
+        }
         assert!(matches!(measured("{}"), Err(CalibrationError::Profile { .. })));
         let none = tempfile::tempdir().unwrap();
         assert_eq!(
-            Calibration::measured(none.path(), &EngineFacts::pretended(), 2).unwrap(),
+            Calibration::measured(none.path(), &[EngineFacts::pretended().id], 2).unwrap(),
             None
         );
     }

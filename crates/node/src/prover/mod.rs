@@ -118,9 +118,6 @@ pub trait Engine: Send + Sync + 'static {
     /// Samples the task under way.
     fn sample(&self) -> Sample;
 
-    /// The engines that it has.
-    fn engines(&self) -> Vec<EngineName>;
-
     /// What is known of one of its engines without a job.
     ///
     /// # Errors

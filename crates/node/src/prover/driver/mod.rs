@@ -422,7 +422,7 @@ impl<E: Engine> Driver<E> {
             memory: self.memory_offered,
             threads: u16::try_from(self.limits.threads).unwrap_or(u16::MAX),
             speed: self.speed as u32,
-            engines: self.tools.engine.engines(),
+            engines: self.network.engines().iter().map(|id| id.name).collect(),
             holds: self.network.blobs().held(HOLDS_NAMED),
         };
         self.ask(peer, Request::Offer(offer), move |answer| Answer::Offer {

@@ -334,10 +334,6 @@ impl Engine for Child {
         }
     }
 
-    fn engines(&self) -> Vec<EngineName> {
-        self.engines.ids().map(|id| id.name).collect()
-    }
-
     fn facts(&self, name: EngineName) -> Result<&EngineFacts, NoEngine> {
         Ok(&self.engines.get(name)?.engine)
     }
