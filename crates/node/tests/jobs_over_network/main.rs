@@ -22,7 +22,6 @@ use myriad_core::{Peer, Redundancy, TaskId};
 use myriad_net::{
     Network,
     blob::BlobRef,
-    short_name,
     wire::{OfferMessage, Request as WireRequest, Response, Role, Spent, Work},
 };
 use myriad_node::{Event, RunError, prover::Activity};
@@ -393,55 +392,6 @@ async fn liars_are_banned_and_nobody_else() {
         "a banned prover gets nothing more"
     );
     drop((liars, fails, helper));
-}
-
-/// A proof may pass every check though no node can be made over it. Provers that fail at it are not
-/// to blame.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proof_that_no_node_can_be_made_over_is_found_out_and_its_maker_banned() {
-    const SEGMENTS: u32 = 4;
-    let dir = tempfile::tempdir().unwrap();
-    let (network, events, at) = requester(&dir).await;
-    let poisons = Prover::start(&at, Pretender::new(TASK / 10, Fault::Poisons));
-    let maker = short_name(poisons.peer());
-    // The first segment is its.
-    let others = async {
-        while poisons.begun() == 0 {
-            sleep(Duration::from_millis(20)).await;
-        }
-        (0..4)
-            .map(|_| Prover::start(&at, honest()))
-            .collect::<Vec<Prover>>()
-    };
-    let job = timeout(PATIENCE, request(network, events, ask(7, SEGMENTS)));
-    let (outcome, honest) = tokio::join!(job, others);
-    let outcome = outcome.unwrap();
-    all_accepted_once(&outcome, SEGMENTS);
-    let notices = |text: &str| -> Vec<&String> {
-        let texts = outcome.events.iter().filter_map(|event| match event {
-            Event::Notice { text } => Some(text),
-            _ => None,
-        });
-        texts.filter(|shown| shown.contains(text)).collect()
-    };
-    let banned = notices(" is banned: ");
-    assert_eq!(banned.len(), 1, "{banned:?}");
-    assert!(banned[0].contains(&maker), "{banned:?}");
-    let anew = |event: &&Event| {
-        matches!(
-            event,
-            Event::Reopened {
-                task: TaskId::Segment(_),
-                ..
-            }
-        )
-    };
-    let anew = outcome.events.iter().filter(anew).count();
-    assert!(
-        (1..=SEGMENTS as usize).contains(&anew),
-        "{anew} segments were proven anew"
-    );
-    drop((poisons, honest));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
