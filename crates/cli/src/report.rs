@@ -20,7 +20,8 @@ pub struct ProofReport<'a, B> {
     nodes: usize,
     public_values: String,
     proof: String,
-    baseline: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<String>,
     proof_bytes: usize,
     /// No proof is reported that has not been verified.
     verified: bool,
@@ -79,7 +80,10 @@ pub fn document<B>(outcome: &Outcome, block: Option<B>) -> ProofReport<'_, B> {
         nodes: outcome.nodes,
         public_values: hex0x(&outcome.public_values),
         proof: outcome.proof_path.display().to_string(),
-        baseline: outcome.baseline_path.display().to_string(),
+        baseline: outcome
+            .baseline_path
+            .as_ref()
+            .map(|path| path.display().to_string()),
         proof_bytes: outcome.proof_bytes,
         verified: true,
         verify_ms: outcome.verify.as_secs_f64() * 1e3,
@@ -124,7 +128,9 @@ fn summary<B>(outcome: &Outcome, context: &Context<'_, B>) -> String {
             outcome.proof_path.display()
         ),
     );
-    rows.row("baseline", &outcome.baseline_path.display().to_string());
+    if let Some(path) = &outcome.baseline_path {
+        rows.row("baseline", &path.display().to_string());
+    }
     let judged = match outcome.in_time {
         Some(true) => ", within the deadline",
         Some(false) => ", later than the deadline",

@@ -150,10 +150,11 @@ impl Loaded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineFacts {
     pub id: EngineId,
-    /// The endings of the names of the files of a final proof, and of what its tool wants beside
-    /// it. No child chooses the name of a file.
+    /// The ending of the name of a final proof's file, and below, of the file that its tool wants
+    /// beside it. No child chooses the name of a file.
     pub proof_ending: &'static str,
-    pub baseline_ending: &'static str,
+    /// None for an engine whose tool needs no more than the proof.
+    pub baseline_ending: Option<&'static str>,
     /// The least memory, in bytes, of a process that proves a segment; and for each byte of the
     /// encoded input.
     pub segment_base_bytes: u64,
@@ -177,7 +178,7 @@ impl EngineFacts {
                 fingerprint: [0xe1; 32],
             },
             proof_ending: "pretended.proof",
-            baseline_ending: "pretended.baseline",
+            baseline_ending: Some("pretended.baseline"),
             segment_base_bytes: 104 << 20,
             segment_bytes_per_input_byte: 6,
         }

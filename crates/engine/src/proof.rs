@@ -63,7 +63,7 @@ pub struct Statement {
     /// print it.
     pub program_commitment: String,
     /// The file that the engine's own tool wants beside a final proof: of OpenVM,
-    /// `NAME.baseline.json`.
+    /// `NAME.baseline.json`. Empty where it wants none.
     pub baseline: Vec<u8>,
 }
 

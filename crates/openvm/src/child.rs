@@ -31,7 +31,7 @@ pub fn facts() -> EngineFacts {
             fingerprint: *VmConfig::riscv32().fingerprint().as_bytes(),
         },
         proof_ending: "stark.proof",
-        baseline_ending: "baseline.json",
+        baseline_ending: Some("baseline.json"),
         segment_base_bytes: memory::BASE_BYTES,
         segment_bytes_per_input_byte: memory::BYTES_PER_INPUT_BYTE,
     }

@@ -236,7 +236,8 @@ pub struct Outcome {
     pub nodes: usize,
     pub public_values: Vec<u8>,
     pub proof_path: PathBuf,
-    pub baseline_path: PathBuf,
+    /// None for an engine that writes none.
+    pub baseline_path: Option<PathBuf>,
     /// Bytes of the file at `proof_path`.
     pub proof_bytes: usize,
     /// Tasks that an earlier run had done.

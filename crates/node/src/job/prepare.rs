@@ -207,16 +207,15 @@ impl Prepared {
             })?;
         let verify = verifying.elapsed();
         let engine = &options.worker.engine;
-        let proof_path = options
-            .out_dir
-            .join(format!("{}.{}", job.name, engine.proof_ending));
-        let baseline_path = options
-            .out_dir
-            .join(format!("{}.{}", job.name, engine.baseline_ending));
+        let beside = |ending: &str| options.out_dir.join(format!("{}.{ending}", job.name));
+        let proof_path = beside(engine.proof_ending);
+        let baseline_path = engine.baseline_ending.map(beside);
         tracing::debug!(stage = "write", file = %proof_path.display(), "writing the final proof");
         write_durably(&proof_path, &[&proof])?;
-        tracing::debug!(stage = "write", file = %baseline_path.display(), "writing what verifies it");
-        write_durably(&baseline_path, &[&statement.baseline])?;
+        if let Some(path) = &baseline_path {
+            tracing::debug!(stage = "write", file = %path.display(), "writing what verifies it");
+            write_durably(path, &[&statement.baseline])?;
+        }
         observer.event(&Event::Finished);
 
         let stages = stages(self.executed, usages);
