@@ -42,7 +42,7 @@ pub fn facts() -> EngineFacts {
 /// # Errors
 /// See [`worker::serve`].
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
-    worker::serve(options, |output| {
+    worker::serve(options, &facts().id, |output| {
         start_background_threads()?;
         Ok(Child {
             keys: KeyCache::new(&options.keys),

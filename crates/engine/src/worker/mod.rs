@@ -21,6 +21,10 @@
 //! prints would land among the frames, so the child gives it a stdout of its own, keeps the end of
 //! it, and quotes it in errors.
 //!
+//! A child that is another binary may be of another build. By an environment variable, its caller
+//! says which version of the frames and which engine it expects ([`WORKER_PROTOCOL_VERSION`]). A
+//! child that has another one ends at once, and says so on stderr.
+//!
 //! The child gives up everything that it does not need before it reads the first request: files,
 //! sockets, other processes ([`confine()`]). It can read keys and not write them. They are made
 //! before, by a child that does nothing else ([`Worker::spawn_for_keys`]), sees no program and has
@@ -41,7 +45,7 @@ mod told;
 mod usage;
 
 pub use client::Worker;
-pub use config::{WorkerConfig, data_bytes_max};
+pub use config::{WORKER_PROTOCOL_VERSION, WorkerConfig, data_bytes_max};
 pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use error::WorkerError;

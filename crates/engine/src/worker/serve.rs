@@ -8,9 +8,11 @@ use std::{
     sync::mpsc,
 };
 
+use myriad_core::EngineId;
 use thiserror::Error;
 
 use super::{
+    config::check_caller,
     confine::{self, ConfineError, KeyAccess},
     output::GuestOutput,
     protocol::{
@@ -45,6 +47,11 @@ pub enum ServeError {
     Io(#[from] io::Error),
     #[error("the engine child is not confined, and does not run a program that may be a stranger's: {0}")]
     Confine(#[from] ConfineError),
+    #[error(
+        "the engine child has {own}, and its caller expects {actual}: the two are of different builds, and one has to be \
+         updated; if that was done just now, start the command again"
+    )]
+    Caller { actual: String, own: String },
 }
 
 /// A listener that is told of segments while they are cut.
@@ -86,7 +93,9 @@ pub trait Engine {
     /// `budget`. The same program, input and budget give the same plan.
     ///
     /// # Errors
-    /// A program that fails, or that cannot be cut for the budget.
+    /// A program that fails, that cannot be cut for the budget, or that reveals more than
+    /// [`PUBLIC_VALUES_BYTES_MAX`](crate::PUBLIC_VALUES_BYTES_MAX) bytes: the caller refuses the
+    /// plan otherwise, and the program would not be told why.
     fn plan(
         &mut self,
         budget: MemoryBudget,
@@ -107,13 +116,15 @@ pub trait Engine {
     fn execute(&mut self, instructions: u64) -> Result<(), Failure>;
 
     /// Executes, and finds the true boundary of each of these segments: the first of a plan, or
-    /// those that follow the ones that were asked for last.
+    /// those that follow the ones that were asked for last. What the last one's says has to depend
+    /// on the public values: see [`Boundary`].
     ///
     /// # Errors
     /// Segments that the execution does not have.
     fn boundaries(&mut self, segments: &[Segment]) -> Result<Vec<Boundary>, Failure>;
 
-    /// Proves a segment, and verifies the proof.
+    /// Proves a segment, and verifies the proof. That of the last segment carries whatever
+    /// [`Self::finish`] needs of it to show the public values.
     ///
     /// # Errors
     /// A segment that the execution does not have, or a proof that does not verify.
@@ -145,7 +156,9 @@ pub trait Engine {
     fn statement(&mut self) -> Result<Statement, Failure>;
 
     /// Verifies a proof of the program, and says what it shows. It accepts only proofs that another
-    /// node can be made over.
+    /// node can be made over. Of a piece that ends the execution, the boundary that it gives
+    /// follows from the proof's own public values, as [`Boundary`] says: a [`ProofOf::Node`] comes
+    /// without any to compare.
     ///
     /// # Errors
     /// [`Failure::Verify`] if the proof does not count.
@@ -155,8 +168,9 @@ pub trait Engine {
     fn planned_bytes(&mut self) -> u64;
 }
 
-/// Answers requests from stdin on stdout until stdin ends, confined from the start. `make` makes
-/// the engine once the process is confined; it gets the text that programs print.
+/// Answers requests from stdin on stdout until stdin ends, confined from the start. `id` is that of
+/// the [`EngineFacts`](crate::EngineFacts) that callers have of this engine. `make` makes the
+/// engine once the process is confined; it gets the text that programs print.
 ///
 /// A process calls it before it has opened a file or started a thread.
 ///
@@ -164,8 +178,10 @@ pub trait Engine {
 /// See [`ServeError`]. A request that fails is not an error: it is answered.
 pub fn serve<E: Engine>(
     options: &ServeOptions,
+    id: &EngineId,
     make: impl FnOnce(GuestOutput) -> io::Result<E>,
 ) -> Result<(), ServeError> {
+    check_caller(id)?;
     confine::close_inherited();
     let (output, stdout) = GuestOutput::capture()?;
     if let Some(bytes) = options.data_bytes_max {
