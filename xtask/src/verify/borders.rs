@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(crossed("crates/node/src/prover/engine/mod.rs", text).len(), 1);
         assert!(crossed("crates/openvm/src/lib.rs", text).is_empty());
         let text = "let prover = SegmentProver::<BabyBearPoseidon2CpuEngine>::new()?;";
-        assert_eq!(crossed("crates/openvm/src/worker/serve.rs", text).len(), 1);
+        assert_eq!(crossed("crates/openvm/src/child.rs", text).len(), 1);
         let text = "let stock = DefaultStarkEngine::new(params);";
         assert_eq!(crossed("crates/openvm/src/aggregate.rs", text).len(), 1);
         assert!(crossed("crates/openvm/src/prove.rs", text).is_empty());
