@@ -3,7 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use myriad_net::Event as NetEvent;
+use myriad_net::{Event as NetEvent, short_name};
 use tokio::sync::mpsc;
 
 use super::*;
