@@ -151,7 +151,7 @@ pub(crate) fn prepare(
         return Ok((prepared, None));
     }
     observer.event(&Event::Planning);
-    let mut child = start_child(job, options)?;
+    let mut child = start_child(job, options, |_| ())?;
     let from = stream_from(hands);
     let (planned, usage) = outset.choose(&mut child, options, hands, from, &mut |_| {})?;
     outset.store.set_planned(&planned)?;

@@ -10,7 +10,7 @@ use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
     Boundary, FinalForm, Level, Loaded, MemoryBudget, Plan, ProofOf, Segment,
-    worker::{Failure, Usage, WorkerError},
+    worker::{Failure, Stopper, Usage, WorkerError},
 };
 use myriad_net::blob::BlobStore;
 
@@ -281,8 +281,14 @@ pub(crate) fn level(number: u8) -> Level {
     Level::new(number).expect("the tree is not higher than the engine allows")
 }
 
-pub(crate) fn start_child(job: &Job, options: &Options) -> Result<LimitedWorker, WorkerError> {
+/// A child with the job loaded. `began` gets what stops it, before it loads: that takes a while.
+pub(crate) fn start_child(
+    job: &Job,
+    options: &Options,
+    began: impl FnOnce(Stopper),
+) -> Result<LimitedWorker, WorkerError> {
     let mut worker = LimitedWorker::spawn(&options.worker, options.memory)?;
+    began(worker.stopper());
     worker.within(|child| child.load(&job.image[..], job.program_config.clone(), &job.input))?;
     Ok(worker)
 }

@@ -130,10 +130,14 @@ impl Shared<'_> {
     ) -> Result<(Vec<u8>, Usage), RunError> {
         // One that fails is dropped here, which ends it.
         let mut started = match worker.take() {
-            Some(worker) => worker,
-            None => start_child(self.job, self.options)?,
+            Some(worker) => {
+                self.stoppers.register(child, worker.stopper());
+                worker
+            }
+            None => start_child(self.job, self.options, |stopper| {
+                self.stoppers.register(child, stopper);
+            })?,
         };
-        self.stoppers.register(child, started.stopper());
         let made = started.within(|child| match task {
             TaskId::Segment(index) => child.prove(&self.prepared.plan.segments[index as usize]),
             TaskId::Node(node) => child.aggregate(level(node.level), proofs),

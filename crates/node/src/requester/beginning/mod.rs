@@ -184,11 +184,15 @@ impl<'a> Beginning<'a> {
         }
     }
 
+    /// Another child with the job loaded, which ends with the job.
+    fn child(self) -> Result<LimitedWorker, WorkerError> {
+        start_child(self.job, self.options, |stopper| self.children.register(stopper))
+    }
+
     /// Executes, and tells of the plan.
     fn plan(self, outset: &Outset, from: u32, tell: &mpsc::Sender<News>) {
         let plan = || -> Result<Box<Made>, RunError> {
-            let mut child = start_child(self.job, self.options)?;
-            self.children.register(child.stopper());
+            let mut child = self.child()?;
             let cut = &mut |segments| {
                 // If nobody listens, the job is over.
                 let _ = tell.send(News::Cut(segments));
@@ -214,7 +218,7 @@ impl<'a> Beginning<'a> {
         let truth = match prepared.store.truth()? {
             Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
             _ => {
-                let child = planner.map_or_else(|| start_child(self.job, self.options), Ok)?;
+                let child = planner.map_or_else(|| self.child(), Ok)?;
                 Truth::Unknown(Box::new(child))
             }
         };
@@ -351,11 +355,7 @@ impl<'a> Beginning<'a> {
     ) -> Result<Vec<Boundary>, WorkerError> {
         let child = match child {
             Some(child) => child,
-            None => {
-                let started = start_child(self.job, self.options)?;
-                self.children.register(started.stopper());
-                child.insert(started)
-            }
+            None => child.insert(self.child()?),
         };
         child
             .within(|child| child.boundaries(segments))

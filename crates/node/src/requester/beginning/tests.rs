@@ -6,9 +6,24 @@ use myriad_core::{Arities, Tree};
 use myriad_engine::{Loaded, MemoryBudget, worker::WorkerConfig};
 
 use super::*;
-use crate::job::Fleet;
+use crate::{
+    job::Fleet,
+    requester::queue::{Limits, Place, Queue},
+};
 
 const SEGMENTS: u32 = 2;
+const ARITIES: Arities = Arities {
+    leaf: 2,
+    internal_for_leaf: 2,
+    internal_recursive: 2,
+};
+const HANDS: Hands = Hands {
+    children: 1,
+    threads: 1,
+    cores: 1,
+};
+/// Far more than a child takes to end, on a machine that does other work too.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Two counters, two roots of eight words, and no exit code.
 const BOUNDARY: [u8; 2 + 2 * 8 + 1] = [0; 2 + 2 * 8 + 1];
 /// Bytes of the request to load: its length, the request, and the two files of a byte each.
@@ -56,25 +71,24 @@ fn options(dir: &Path, deaths: usize) -> Options {
     }
 }
 
-/// What is known of a job after its truth was looked for with children of which so many die, and
-/// how many were started.
-fn followed(deaths: usize) -> (Result<(), RunError>, usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let options = options(dir.path(), deaths);
-    let job = Job {
+fn job() -> Job {
+    Job {
         name: "job".into(),
         image: vec![1],
         program_config: None,
         input: myriad_engine::Input::default(),
         loaded: Loaded::pretended(),
         verify: String::new(),
-    };
-    let arities = Arities {
-        leaf: 2,
-        internal_for_leaf: 2,
-        internal_recursive: 2,
-    };
-    let tree = Tree::new(SEGMENTS, arities);
+    }
+}
+
+/// What is known of a job after its truth was looked for with children of which so many die, and
+/// how many were started.
+fn followed(deaths: usize) -> (Result<(), RunError>, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), deaths);
+    let job = job();
+    let tree = Tree::new(SEGMENTS, ARITIES);
     let mut prepared = Prepared::without_program(dir.path(), tree, FinalForm::Small);
     let segment = |index| Segment {
         index,
@@ -93,11 +107,7 @@ fn followed(deaths: usize) -> (Result<(), RunError>, usize) {
     let beginning = Beginning {
         job: &job,
         options: &options,
-        hands: Hands {
-            children: 1,
-            threads: 1,
-            cores: 1,
-        },
+        hands: HANDS,
         owns: false,
         children: &children,
     };
@@ -123,4 +133,40 @@ fn children_that_all_die_are_not_started_without_end() {
     let (known, started) = followed(usize::MAX >> 1);
     assert!(matches!(known, Err(RunError::Truth { .. })), "{known:?}");
     assert_eq!(started, DEATHS_MAX as usize);
+}
+
+/// A job that is resumed has a plan, and perhaps no truth. Whoever gives it up does not wait until
+/// the whole program has been executed.
+#[test]
+fn the_child_that_finds_the_truth_of_a_resumed_job_ends_when_that_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), 0);
+    options.worker.args[1] = format!(
+        "cd {}; head -c {LOAD_BYTES} > /dev/null; cat loaded; exec sleep 600",
+        dir.path().display()
+    );
+    let (job, children) = (job(), Children::default());
+    let beginning = Beginning {
+        job: &job,
+        options: &options,
+        hands: HANDS,
+        owns: false,
+        children: &children,
+    };
+    let tree = Tree::new(SEGMENTS, ARITIES);
+    let prepared = Prepared::without_program(dir.path(), tree, FinalForm::Small);
+    let waiting = Queue::new(Limits::default()).enter(Place::new(0, None, 0));
+    let (_in_work, planning) = waiting.wait(|| false, || {}).unwrap();
+    let Begun::Open(open) = beginning.planned(prepared, None, planning).unwrap() else {
+        panic!("there is no final proof");
+    };
+    let (_served, backend, truth) = open.served(None);
+    let (tell, ended) = mpsc::channel();
+    thread::spawn(move || {
+        truth.expect("it is not known")();
+        tell.send(()).unwrap();
+    });
+    children.stop();
+    ended.recv_timeout(PATIENCE).expect("its child has ended");
+    drop(backend);
 }

@@ -56,6 +56,15 @@ impl<J: JobBackend> Driver<J> {
         let leased = leased
             .filter(|lease| !heralded.returned.contains(lease))
             .collect();
+        let backend = Arc::new(backend);
+        let mut examining = JoinSet::new();
+        let (waits, sender) = (Arc::clone(&backend), self.completion_sender.clone());
+        examining.spawn(async move {
+            let ready = waits.ready().await;
+            drop(waits);
+            // If nobody listens, the job is over.
+            let _ = sender.send(Completion::Ready { job: id, ready });
+        });
         let of_job = OfJob {
             id,
             growth,
@@ -67,7 +76,7 @@ impl<J: JobBackend> Driver<J> {
             work: tasks
                 .map(|(task, cost)| (task, (cost.work, cost.memory)))
                 .collect(),
-            backend: Arc::new(backend),
+            backend,
             observer: heralded.observer,
             announced: heralded.announced,
             proofs: Proofs::new(done),
@@ -75,18 +84,11 @@ impl<J: JobBackend> Driver<J> {
             notes: JournalNotes::new(spec.leased.iter().copied().collect()),
             usages: Vec::new(),
             checks: 0,
-            examining: JoinSet::new(),
+            examining,
             unplanned: None,
             outcome: None,
             ended,
         };
-        let (backend, sender) = (Arc::clone(&of_job.backend), self.completion_sender.clone());
-        tokio::spawn(async move {
-            let ready = backend.ready().await;
-            drop(backend);
-            // If nobody listens, the job is over.
-            let _ = sender.send(Completion::Ready { job: id, ready });
-        });
         self.jobs.insert(id, of_job);
         for (prover, name) in self.places() {
             self.show(id, &Event::Joined { prover, name });

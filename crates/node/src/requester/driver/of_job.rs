@@ -73,7 +73,7 @@ pub(super) struct OfJob<J: JobBackend> {
     pub usages: Vec<(Kind, Usage)>,
     /// Proofs that are being examined or made durable.
     pub checks: usize,
-    /// The examinations, which end with the job.
+    /// The examinations, and the wait for the truth, which end with the job.
     pub examining: JoinSet<()>,
     /// Why there will be no plan.
     pub unplanned: Option<Unplanned>,
