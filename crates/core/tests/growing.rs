@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use desk::{Desk, GIB, JOB, WORK, claimed, invalid, offer, once, peer, spec};
 use myriad_core::{
-    Blob, Cost, Event, Input, JobSpec, NodeId, Output, Policy, Refusal, Return, Revocation, Stage, TaskId,
-    TaskRef, Tree, Tried, Trust, Verdict,
+    Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Policy, Refusal, Return, Revocation,
+    Stage, TaskId, TaskRef, Tree, Tried, Trust, Verdict,
 };
 
 const PROOF: Blob = Blob([9; 32]);
@@ -269,6 +269,43 @@ fn a_peer_that_lies_or_goes_while_the_plan_grows_keeps_nobody_from_a_segment() {
     assert!(desk.ask(peer(0), offer(None)).is_err(), "it is banned");
 }
 
+/// Another job gets all peers at once, and those that are at the job's tasks deliver them.
+#[test]
+fn a_job_that_will_have_no_plan_gives_nothing_out() {
+    let mut desk = Desk::new(once(), growing(3));
+    let first = desk.ask(peer(1), offer(None)).unwrap();
+    let waits = desk.ask(
+        peer(2),
+        Offer {
+            memory: GIB / 2,
+            ..offer(None)
+        },
+    );
+    assert!(matches!(waits, Err(Refusal::Memory { .. })));
+    desk.input(Input::Halt { job: JOB });
+    assert_eq!(desk.ask(peer(3), offer(None)), Err(Refusal::NoJob));
+    desk.deliver(peer(1), first);
+    assert_eq!(stage(&desk, first), Some(Stage::Done));
+    assert_eq!(grow(&mut desk, 1), [], "nobody is woken for it");
+    let other = JobSpec {
+        id: JobId([8; 32]),
+        ..growing(1)
+    };
+    assert!(
+        desk.input(Input::Open(Box::new(other)))
+            .contains(&Output::Wake { peer: peer(3) })
+    );
+    let task = TaskRef {
+        job: JobId([8; 32]),
+        task: TaskId::Segment(0),
+    };
+    assert_eq!(desk.ask(peer(3), offer(None)), Ok(task));
+    assert_eq!(
+        desk.ask(peer(1), offer(None)),
+        Err(Refusal::Waiting { under_way: 1 })
+    );
+}
+
 #[test]
 fn a_job_is_cancelled_or_fails_while_its_plan_grows() {
     let mut desk = Desk::new(once(), growing(2));
@@ -283,7 +320,7 @@ fn a_job_is_cancelled_or_fails_while_its_plan_grows() {
     assert!(desk.requester.progress(JOB).is_none());
 
     let mut desk = Desk::new(once(), growing(1));
-    let own = myriad_core::Offer {
+    let own = Offer {
         trust: Trust::Own,
         ..offer(None)
     };

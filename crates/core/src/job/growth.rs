@@ -38,6 +38,7 @@ impl Job {
             own_final,
             sequence,
             tree: Tree::growing(0),
+            halted: false,
             ready: Ready::default(),
             leases: 0,
             under_way: 0,

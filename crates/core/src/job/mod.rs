@@ -30,6 +30,8 @@ pub(crate) struct Job {
     /// When it was opened, in the order of all jobs.
     pub sequence: u64,
     pub tree: Tree,
+    /// Whether no peer gets a task of it any more.
+    pub halted: bool,
     pub ready: Ready,
     /// Leases that peers hold.
     pub leases: usize,

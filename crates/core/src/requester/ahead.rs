@@ -89,7 +89,8 @@ impl Requester {
         if job.was_left_for_long(task.task, now) {
             return false;
         }
-        let before = self.jobs.values().filter(|other| order(other) < order(job));
+        let before = self.jobs.values().filter(|other| !other.halted);
+        let before = before.filter(|other| order(other) < order(job));
         self.is_better_left(now, before, (job, task.task), peer)
     }
 

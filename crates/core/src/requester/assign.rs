@@ -171,7 +171,7 @@ impl Requester {
         woken: bool,
         left: &mut Vec<TaskRef>,
     ) -> Result<Pick, Refusal> {
-        let mut jobs: Vec<_> = self.jobs.iter().collect();
+        let mut jobs: Vec<_> = self.jobs.iter().filter(|(_, job)| !job.halted).collect();
         jobs.sort_unstable_by_key(|(_, job)| order(job));
         let proven = self.peers.get(&peer).is_some_and(PeerState::is_proven);
         let merit = self.merit(peer);

@@ -37,6 +37,13 @@ impl Requester {
         }
     }
 
+    /// There will be no plan of a job.
+    pub(super) fn halt(&mut self, id: JobId) {
+        if let Some(job) = self.growing(id) {
+            job.halted = true;
+        }
+    }
+
     /// Whether a peer was at a task when an earlier run ended, and the plan is not there yet to
     /// that task.
     pub(super) fn is_awaited(&self, peer: Peer, task: TaskRef) -> bool {

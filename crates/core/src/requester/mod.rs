@@ -147,6 +147,7 @@ impl Requester {
             Input::Tried { task, outcome } => self.tried(now, task, outcome),
             Input::Declined { peer } => self.declined(now, peer),
             Input::PeerLost { peer } => self.peer_lost(now, peer),
+            Input::Halt { job } => self.halt(job),
             Input::Cancel { job } => self.close(now, job, &Revocation::Cancelled),
             Input::Timeout => self.timeout(now),
         }

@@ -30,9 +30,13 @@ impl Requester {
     }
 
     /// Wakes a peer for a ready task, or several if nobody came before; false if none waits that
-    /// has the memory for it. The caller is asked to do its own tasks.
+    /// has the memory for it, or if the job gives nothing out. The caller is asked to do its own
+    /// tasks.
     pub(super) fn wake(&mut self, task: TaskRef, now: Time) -> bool {
         let job = &self.jobs[&task.job];
+        if job.halted {
+            return false;
+        }
         if job.is_for_caller(task.task) {
             self.try_it(task);
             return true;

@@ -9,6 +9,7 @@ use std::{
 use myriad_core::{Input, JobId, JobSpec, Peer, TaskId};
 use myriad_net::wire::{Announcement, Extent};
 use tokio::{sync::oneshot, task::JoinSet, time::sleep};
+use tokio_util::task::TaskTracker;
 
 use super::{
     Driver, completion::Completion, holders::Holders, journal_notes::JournalNotes, of_job::OfJob,
@@ -83,6 +84,7 @@ impl<J: JobBackend> Driver<J> {
             holders: Holders::default(),
             notes: JournalNotes::new(spec.leased.iter().copied().collect()),
             usages: Vec::new(),
+            messages: TaskTracker::new(),
             checks: 0,
             examining,
             unplanned: None,

@@ -49,7 +49,7 @@ impl<J: JobBackend> Driver<J> {
             }
             CoreEvent::Pardoned { peer, task } => {
                 // Otherwise it would not ask again for a long time.
-                self.outbox.notify(peer, Notice::Wake);
+                self.outbox.notify(peer, Notice::Wake, None);
                 let text = format!(
                     "prover {} is not banned any more: nobody could have done {}",
                     short_name(peer),
@@ -87,7 +87,7 @@ impl<J: JobBackend> Driver<J> {
             accepted: false,
             reason: shortened(reason),
         };
-        self.outbox.notify(peer, verdict);
+        self.notify(task.job, peer, verdict);
     }
 
     fn task_done(&mut self, task: TaskRef, peer: Peer, took: Duration) {
@@ -121,7 +121,7 @@ impl<J: JobBackend> Driver<J> {
             accepted: true,
             reason: String::new(),
         };
-        self.outbox.notify(peer, verdict);
+        self.notify(task.job, peer, verdict);
         self.give_receipt(task, peer);
     }
 
@@ -134,8 +134,16 @@ impl<J: JobBackend> Driver<J> {
         };
         let blob = proof.blob;
         for peer in job.holders.some(blob, usize::MAX) {
-            self.outbox.notify(peer, Notice::Obsolete { proofs: vec![blob] });
+            let token = job.messages.token();
+            self.outbox
+                .notify(peer, Notice::Obsolete { proofs: vec![blob] }, Some(token));
         }
+    }
+
+    /// Sends a notice about a job to a peer, which may be lost.
+    pub(super) fn notify(&self, job: JobId, peer: Peer, notice: Notice) {
+        let token = self.jobs.get(&job).map(|job| job.messages.token());
+        self.outbox.notify(peer, notice, token);
     }
 
     /// The place of a prover on the screens. All jobs hear of a new one: it may get tasks of each.

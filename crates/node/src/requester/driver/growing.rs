@@ -89,6 +89,10 @@ impl<J: JobBackend> Driver<J> {
             }
             Growth::Failed(error) => {
                 of_job.growth = None;
+                self.input(Input::Halt { job });
+                let Some(of_job) = self.jobs.get_mut(&job) else {
+                    return;
+                };
                 // Those that have delivered hear what comes of it.
                 of_job.unplanned = Some(Unplanned {
                     error,
@@ -123,9 +127,8 @@ impl<J: JobBackend> Driver<J> {
     /// Ends the jobs that will have no plan, if what peers have claimed of them is judged, and they
     /// have heard it: a prover forgets what it has made when it hears that the job is closed.
     pub(super) fn end_unplanned(&mut self) {
-        let is_heard = self.outbox.is_idle();
         for job in self.jobs.values_mut() {
-            let is_judged = job.checks == 0 && is_heard;
+            let is_judged = job.checks == 0 && job.messages.is_empty();
             let is_over = |unplanned: &mut Unplanned| is_judged || Instant::now() >= unplanned.until;
             if let Some(Unplanned { error, .. }) = job.unplanned.take_if(is_over) {
                 job.end(Err(error));

@@ -15,6 +15,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{holders::Holders, journal_notes::JournalNotes, proofs::Proofs};
 use crate::{
@@ -71,6 +72,8 @@ pub(super) struct OfJob<J: JobBackend> {
 
     // The end.
     pub usages: Vec<(Kind, Usage)>,
+    /// Its messages that are on their way to peers.
+    pub messages: TaskTracker,
     /// Proofs that are being examined or made durable.
     pub checks: usize,
     /// The examinations, and the wait for the truth, which end with the job.

@@ -8,6 +8,8 @@ use myriad_net::{
     wire::{Notice, Request, Response},
 };
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::sending::Sending;
 
 pub(super) struct Outbox {
@@ -51,9 +53,10 @@ impl Outbox {
     }
 
     /// Sends a notice to a peer, which may be lost: the answers to the peer's own requests say the
-    /// same.
-    pub(super) fn notify(&self, peer: Peer, notice: Notice) {
+    /// same. `of_job` is let go of when it has arrived, or was given up.
+    pub(super) fn notify(&self, peer: Peer, notice: Notice, of_job: Option<TaskTrackerToken>) {
         self.sending.send(peer, self.asks(peer, notice), move |answer| {
+            drop(of_job);
             if let Some(Err(e)) = answer
                 && e != AskError::Unreachable
             {
@@ -92,11 +95,6 @@ impl Outbox {
     ) -> impl Future<Output = Result<Response, AskError>> + Send + 'static {
         let network = self.network.clone();
         async move { network.ask(peer, Request::Notice(notice)).await }
-    }
-
-    /// Whether all messages have arrived, or were given up.
-    pub(super) fn is_idle(&self) -> bool {
-        self.sending.is_idle()
     }
 
     /// Waits until all messages have arrived, but no longer than `most`: a peer that misses one

@@ -62,7 +62,7 @@ impl<J: JobBackend> Driver<J> {
                     self.show(job, &Event::Idle { prover, task });
                 }
                 let reason = shortened(why.to_string());
-                self.outbox.notify(peer, Notice::Revoke { task, reason });
+                self.notify(task.job, peer, Notice::Revoke { task, reason });
             }
             Output::Announce { job, open } => self.announced(job, open),
             // The proof stays here. Its maker need not keep it any longer.

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use myriad_core::{Peer, TaskRef};
 use myriad_net::{Receipt, SignedReceipt};
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::{Driver, completion::Completion};
 use crate::requester::backend::JobBackend;
 
@@ -28,20 +30,22 @@ impl<J: JobBackend> Driver<J> {
             work_ms: work.as_millis() as u64,
             accepted: now.unwrap_or_default().as_secs(),
         });
-        self.send_receipt(receipt);
+        let token = job.messages.token();
+        self.send_receipt(receipt, Some(token));
     }
 
     /// A peer is back that could not be given its receipts.
     pub(super) fn send_waiting_receipts(&mut self, peer: Peer) {
         for receipt in self.receipts.take_waiting(peer) {
-            self.send_receipt(receipt);
+            self.send_receipt(receipt, None);
         }
     }
 
-    fn send_receipt(&mut self, signed: SignedReceipt) {
+    fn send_receipt(&mut self, signed: SignedReceipt, of_job: Option<TaskTrackerToken>) {
         self.receipts.send(&signed);
         let sender = self.completion_sender.clone();
         self.outbox.send_receipt(signed, move |signed, arrived| {
+            drop(of_job);
             // If nobody listens, the driver has ended.
             let _ = sender.send(Completion::Receipt { signed, arrived });
         });

@@ -84,11 +84,6 @@ impl Sending {
         });
     }
 
-    /// Whether none is on its way.
-    pub(super) fn is_idle(&self) -> bool {
-        self.tasks.is_empty()
-    }
-
     /// Waits until all messages are answered or given up, but no longer than `most`.
     pub(super) async fn close(&self, most: Duration) {
         self.tasks.close();
