@@ -52,7 +52,7 @@ use myriad_net::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
-pub use driver::{Driver, Entered, Jobs, NewJob};
+pub use driver::{Driver, Entered, Jobs, NewJob, Withdrawal};
 pub use queue::Limits;
 pub use service::{Canceller, JobHandle, Refused, Service};
 

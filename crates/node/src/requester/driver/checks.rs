@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use myriad_core::{Blob, Input, Peer, TaskRef, Verdict};
+use myriad_core::{Blob, Input, Peer, TaskId, TaskRef, Verdict};
 use myriad_net::short_name;
 
 use super::{
     Driver,
     completion::{Checked, Completion},
     examiner::Examination,
+    jobs::Entry,
 };
 use crate::{StoreError, requester::backend::JobBackend};
 
@@ -21,7 +22,7 @@ impl<J: JobBackend> Driver<J> {
         let check = job.proofs.begin_check(peer, task.task, proof);
         job.checks += 1;
         let (examiner, sender) = (self.examiner.clone(), self.completion_sender.clone());
-        let backend = Arc::clone(&job.backend);
+        let (backend, entry) = (Arc::clone(&job.backend), job.entry());
         // A blob that was there before is a proof of another job or of this one.
         let fetched = !self.network.blobs().contains(&proof);
         job.examining.spawn(async move {
@@ -38,8 +39,9 @@ impl<J: JobBackend> Driver<J> {
                 None => Examination::Unavailable("it was submitted twice".into()),
             };
             let _ = sender.send(Completion::Checked(Checked {
+                entry,
                 peer,
-                task,
+                task: task.task,
                 proof,
                 claim: check.map(|check| check.claim),
                 fetched,
@@ -56,10 +58,16 @@ impl<J: JobBackend> Driver<J> {
         job.holders.add_maker(proof, peer);
         job.checks += 1;
         let (backend, sender) = (Arc::clone(&job.backend), self.completion_sender.clone());
+        let (entry, task) = (job.entry(), task.task);
         tokio::task::spawn_blocking(move || {
-            let result = backend.persist(task.task, reference, finding);
+            let result = backend.persist(task, reference, finding);
             drop(backend);
-            let _ = sender.send(Completion::Persisted { task, proof, result });
+            let _ = sender.send(Completion::Persisted {
+                entry,
+                task,
+                proof,
+                result,
+            });
         });
     }
 
@@ -68,9 +76,13 @@ impl<J: JobBackend> Driver<J> {
         match completion {
             Completion::Ready { ready: Ok(()), .. } => {}
             Completion::Ready {
-                job,
+                entry,
                 ready: Err(error),
-            } => self.end_without_truth(job, error),
+            } => {
+                if self.of_entry(entry).is_some() {
+                    self.end_without_truth(entry.job, error);
+                }
+            }
             Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
             Completion::Checked(checked) => self.settle_check(checked),
             Completion::Stalled { peer, task, proof } => {
@@ -82,22 +94,35 @@ impl<J: JobBackend> Driver<J> {
                 self.input(Input::Stalled { peer, task, proof });
             }
             Completion::Declined { peer } => self.input(Input::Declined { peer }),
-            Completion::Tried { task, took, outcome } => self.end_trial(task, took, outcome),
-            Completion::Persisted { task, proof, result } => self.persisted(task, proof, result),
+            Completion::Triable { entry, task, ready } => self.judgeable(entry, task, ready),
+            Completion::Tried {
+                entry,
+                task,
+                took,
+                outcome,
+            } => self.end_trial(entry, task, took, outcome),
+            Completion::Persisted {
+                entry,
+                task,
+                proof,
+                result,
+            } => self.persisted(entry, task, proof, result),
         }
         self.end_unplanned();
     }
 
-    fn persisted(&mut self, task: TaskRef, proof: Blob, result: Result<(), StoreError>) {
-        let Some(job) = self.jobs.get_mut(&task.job) else {
+    fn persisted(&mut self, entry: Entry, task: TaskId, proof: Blob, result: Result<(), StoreError>) {
+        let Some(job) = self.of_entry(entry) else {
             return;
         };
         job.checks -= 1;
         match result {
             Ok(()) => {
-                let name = task.task.to_string();
+                let name = task.to_string();
                 tracing::debug!(stage = "persisted", task = name, "kept {proof:?} of {name}");
-                job.proofs.durable(task.task, proof);
+                job.proofs.durable(task, proof);
+                let job = entry.job;
+                let task = TaskRef { job, task };
                 self.input(Input::Persisted { task, proof });
             }
             Err(error) => job.end(Err(error.into())),
@@ -106,6 +131,7 @@ impl<J: JobBackend> Driver<J> {
 
     fn settle_check(&mut self, checked: Checked<J::Finding>) {
         let Checked {
+            entry,
             peer,
             task,
             proof,
@@ -122,10 +148,15 @@ impl<J: JobBackend> Driver<J> {
             Examination::Failed(error) => (None, Err(error)),
         };
         // One of several proofs that were checked side by side is enough.
-        let awaited = self.requester.awaits(peer, task, proof);
+        let task = TaskRef {
+            job: entry.job,
+            task,
+        };
+        let is_open = self.of_entry(entry).is_some();
+        let awaited = is_open && self.requester.awaits(peer, task, proof);
         let finding = finding.filter(|_| awaited);
         let accepted = finding.is_some();
-        if let Some(job) = self.jobs.get_mut(&task.job) {
+        if let Some(job) = self.of_entry(entry) {
             job.checks -= 1;
             if let Some(claim) = claim {
                 job.proofs.settle(claim, finding);
@@ -135,6 +166,7 @@ impl<J: JobBackend> Driver<J> {
             self.discard(proof);
         }
         match verdict {
+            _ if !is_open => {}
             Ok(None) => {}
             Ok(Some(Verdict::Accepted)) if !accepted => {}
             Ok(Some(verdict)) => self.input(Input::Checked {
@@ -144,7 +176,7 @@ impl<J: JobBackend> Driver<J> {
                 verdict,
             }),
             Err(error) => {
-                if let Some(job) = self.jobs.get_mut(&task.job) {
+                if let Some(job) = self.of_entry(entry) {
                     job.end(Err(error.into()));
                 }
             }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use myriad_core::{Blob, JobId, Peer, TaskRef};
+use myriad_core::{Blob, Peer, TaskId, TaskRef};
 use myriad_net::SignedReceipt;
 
-use super::{examiner::Examination, proofs::ClaimNumber, trials::TrialOutcome};
+use super::{examiner::Examination, jobs::Entry, proofs::ClaimNumber, trials::TrialOutcome};
 use crate::{RunError, StoreError};
 
 /// Something that has ended, or has something to say.
 pub(super) enum Completion<F> {
     /// Proofs of all tasks of a job can be judged, or never will be.
     Ready {
-        job: JobId,
+        entry: Entry,
         ready: Result<(), RunError>,
     },
     Checked(Checked<F>),
@@ -27,13 +27,21 @@ pub(super) enum Completion<F> {
         peer: Peer,
     },
     Persisted {
-        task: TaskRef,
+        entry: Entry,
+        task: TaskId,
         proof: Blob,
         result: Result<(), StoreError>,
     },
+    /// Proofs of a task that is to be done here can be judged, or never will be.
+    Triable {
+        entry: Entry,
+        task: TaskId,
+        ready: Result<(), RunError>,
+    },
     /// A task was done here.
     Tried {
-        task: TaskRef,
+        entry: Entry,
+        task: TaskId,
         took: Duration,
         outcome: TrialOutcome<F>,
     },
@@ -46,8 +54,9 @@ pub(super) enum Completion<F> {
 
 /// A check that has ended.
 pub(super) struct Checked<F> {
+    pub entry: Entry,
     pub peer: Peer,
-    pub task: TaskRef,
+    pub task: TaskId,
     pub proof: Blob,
     /// None if the peer had claimed another proof meanwhile.
     pub claim: Option<ClaimNumber>,

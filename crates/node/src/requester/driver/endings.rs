@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::sleep};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Driver, completion::Completion, holders::Holders, journal_notes::JournalNotes, of_job::OfJob,
+    Driver, completion::Completion, holders::Holders, jobs::Entry, journal_notes::JournalNotes, of_job::OfJob,
     proofs::Proofs,
 };
 use crate::{
@@ -33,6 +33,7 @@ impl<J: JobBackend> Driver<J> {
     /// A job that was entered has tasks.
     pub(super) fn open(
         &mut self,
+        entry: Entry,
         job: ServedJob,
         backend: J,
         ended: oneshot::Sender<Result<Ended<J>, RunError>>,
@@ -44,8 +45,9 @@ impl<J: JobBackend> Driver<J> {
             done,
             growth,
         } = job;
-        let id = spec.id;
-        let Some(heralded) = self.heralded.remove(&id) else {
+        let (id, number) = (spec.id, entry.number);
+        let is_there = self.heralded.get(&id).is_some_and(|job| job.number == number);
+        let Some(heralded) = is_there.then(|| self.heralded.remove(&id)).flatten() else {
             // It was withdrawn before.
             let _ = ended.send(Err(RunError::Interrupted));
             return;
@@ -64,10 +66,11 @@ impl<J: JobBackend> Driver<J> {
             let ready = waits.ready().await;
             drop(waits);
             // If nobody listens, the job is over.
-            let _ = sender.send(Completion::Ready { job: id, ready });
+            let _ = sender.send(Completion::Ready { entry, ready });
         });
         let of_job = OfJob {
             id,
+            number,
             growth,
             files: heralded.files,
             extent: Extent {
@@ -115,6 +118,20 @@ impl<J: JobBackend> Driver<J> {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.end(Err(RunError::Interrupted));
         }
+    }
+
+    /// A job is not wanted any more as it was entered then.
+    pub(super) fn withdraw_entry(&mut self, Entry { job, number }: Entry) {
+        let heralded = self.heralded.get(&job).map(|job| job.number);
+        let open = self.jobs.get(&job).map(|job| job.number);
+        if heralded.into_iter().chain(open).any(|its| its == number) {
+            self.withdraw(job);
+        }
+    }
+
+    /// What belongs to an entry of a job, while it is open.
+    pub(super) fn of_entry(&mut self, Entry { job, number }: Entry) -> Option<&mut OfJob<J>> {
+        self.jobs.get_mut(&job).filter(|job| job.number == number)
     }
 
     /// The user does not want to wait any longer.

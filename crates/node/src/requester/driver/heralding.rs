@@ -14,7 +14,11 @@ use std::{
 use myriad_core::{Input, JobId, Peer, Refusal, TaskRef};
 use myriad_net::wire::{Request, Response, Why};
 
-use super::{Driver, jobs::NewJob, of_job::Heralded};
+use super::{
+    Driver,
+    jobs::{Entry, NewJob},
+    of_job::Heralded,
+};
 use crate::requester::{
     backend::JobBackend,
     refusals::{no_such_job, refused},
@@ -29,7 +33,7 @@ const EXTENDED: Duration = Duration::from_secs(60);
 
 impl<J: JobBackend> Driver<J> {
     /// A job is there, which nobody is told of yet.
-    pub(super) fn enter(&mut self, job: NewJob, enough_for: Arc<AtomicUsize>) {
+    pub(super) fn enter(&mut self, job: NewJob, number: u64, enough_for: Arc<AtomicUsize>) {
         let NewJob {
             id,
             files,
@@ -38,6 +42,7 @@ impl<J: JobBackend> Driver<J> {
         } = job;
         self.spreading.add(id, &files);
         let heralded = Heralded {
+            number,
             files,
             observer,
             announced: false,
@@ -49,8 +54,9 @@ impl<J: JobBackend> Driver<J> {
     }
 
     /// Provers are told of a job that is being executed.
-    pub(super) fn herald(&mut self, id: JobId) {
-        if let Some(job) = self.heralded.get_mut(&id) {
+    pub(super) fn herald(&mut self, Entry { job: id, number }: Entry) {
+        let job = self.heralded.get_mut(&id);
+        if let Some(job) = job.filter(|job| job.number == number) {
             tracing::debug!(stage = "herald", "announcing a job that is being executed");
             job.announced = true;
             self.network

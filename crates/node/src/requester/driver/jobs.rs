@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use myriad_core::{JobId, Peer, TaskId};
@@ -29,47 +29,85 @@ pub struct NewJob {
     pub observer: Box<dyn Observer + Send>,
 }
 
+/// A job as it was entered once. The same job may be entered again when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub job: JobId,
+    /// No other entry has the same.
+    pub number: u64,
+}
+
 /// What the driver is told.
 pub(super) enum Command<J: JobBackend> {
     Enter {
         job: Box<NewJob>,
+        number: u64,
         enough_for: Arc<AtomicUsize>,
     },
     Listen,
-    Announce(JobId),
+    Announce(Entry),
     Open {
+        entry: Entry,
         job: Box<ServedJob>,
         backend: J,
         ended: oneshot::Sender<Result<Ended<J>, RunError>>,
     },
     Withdraw(JobId),
+    WithdrawEntry(Entry),
 }
 
 /// Gives a driver its jobs. The driver ends when all clones of this are gone, and all jobs with it.
 pub struct Jobs<J: JobBackend> {
     commands: UnboundedSender<Command<J>>,
+    entries: Arc<AtomicU64>,
 }
 
 impl<J: JobBackend> Clone for Jobs<J> {
     fn clone(&self) -> Self {
         Self {
             commands: self.commands.clone(),
+            entries: Arc::clone(&self.entries),
         }
     }
 }
 
-/// A job that the driver knows and that has no tasks yet. It is withdrawn if this is dropped.
+/// A job that the driver knows. It is withdrawn if this is dropped.
 pub struct Entered<J: JobBackend> {
-    jobs: Jobs<J>,
-    id: JobId,
+    withdrawal: Withdrawal<J>,
     enough_for: Arc<AtomicUsize>,
-    is_open: bool,
+}
+
+/// Takes a job away as it was entered, and no later one of the same name.
+pub struct Withdrawal<J: JobBackend> {
+    jobs: Jobs<J>,
+    entry: Entry,
+}
+
+impl<J: JobBackend> Clone for Withdrawal<J> {
+    fn clone(&self) -> Self {
+        Self {
+            jobs: self.jobs.clone(),
+            entry: self.entry,
+        }
+    }
+}
+
+impl<J: JobBackend> Withdrawal<J> {
+    pub fn job(&self) -> JobId {
+        self.entry.job
+    }
+
+    /// The job is not wanted any more. If it has tasks, it ends with [`RunError::Interrupted`].
+    pub fn withdraw(&self) {
+        self.jobs.tell(Command::WithdrawEntry(self.entry));
+    }
 }
 
 impl<J: JobBackend> Jobs<J> {
     pub(super) fn channel() -> (Self, mpsc::UnboundedReceiver<Command<J>>) {
         let (commands, received) = mpsc::unbounded_channel();
-        (Self { commands }, received)
+        let entries = Arc::default();
+        (Self { commands, entries }, received)
     }
 
     fn tell(&self, command: Command<J>) {
@@ -85,17 +123,24 @@ impl<J: JobBackend> Jobs<J> {
 
     /// A job is about to have tasks. No other one of the same name may be there.
     pub fn enter(&self, job: NewJob) -> Entered<J> {
-        let (id, enough_for) = (job.id, Arc::<AtomicUsize>::default());
+        let entry = Entry {
+            job: job.id,
+            number: self.entries.fetch_add(1, Ordering::Relaxed),
+        };
+        let enough_for = Arc::<AtomicUsize>::default();
         let told = Arc::clone(&enough_for);
         self.tell(Command::Enter {
             job: Box::new(job),
+            number: entry.number,
             enough_for: told,
         });
-        Entered {
+        let withdrawal = Withdrawal {
             jobs: self.clone(),
-            id,
+            entry,
+        };
+        Entered {
+            withdrawal,
             enough_for,
-            is_open: false,
         }
     }
 
@@ -108,7 +153,8 @@ impl<J: JobBackend> Jobs<J> {
 impl<J: JobBackend> Entered<J> {
     /// Tells provers where the files are: the job is being executed.
     pub fn announce(&self) {
-        self.jobs.tell(Command::Announce(self.id));
+        let Withdrawal { jobs, entry } = &self.withdrawal;
+        jobs.tell(Command::Announce(*entry));
     }
 
     /// Whether so many tasks can be given out already: enough provers have the files
@@ -117,12 +163,18 @@ impl<J: JobBackend> Entered<J> {
         self.enough_for.load(Ordering::Relaxed) >= tasks
     }
 
+    /// What takes the job away from another thread.
+    pub fn withdrawal(&self) -> Withdrawal<J> {
+        self.withdrawal.clone()
+    }
+
     /// The job has tasks. The result says how it has ended; there is none if the driver has ended
     /// before.
-    pub fn open(mut self, job: ServedJob, backend: J) -> oneshot::Receiver<Result<Ended<J>, RunError>> {
-        self.is_open = true;
+    pub fn open(&self, job: ServedJob, backend: J) -> oneshot::Receiver<Result<Ended<J>, RunError>> {
         let (ended, hears) = oneshot::channel();
-        self.jobs.tell(Command::Open {
+        let Withdrawal { jobs, entry } = &self.withdrawal;
+        jobs.tell(Command::Open {
+            entry: *entry,
             job: Box::new(job),
             backend,
             ended,
@@ -133,8 +185,6 @@ impl<J: JobBackend> Entered<J> {
 
 impl<J: JobBackend> Drop for Entered<J> {
     fn drop(&mut self) {
-        if !self.is_open {
-            self.jobs.withdraw(self.id);
-        }
+        self.withdrawal.withdraw();
     }
 }

@@ -58,7 +58,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::jobs::{Entered, Jobs, NewJob};
+pub use self::jobs::{Entered, Jobs, NewJob, Withdrawal};
 use self::{
     completion::Completion,
     examiner::Examiner,
@@ -206,11 +206,21 @@ impl<J: JobBackend> Driver<J> {
 
     fn handle_command(&mut self, command: Command<J>) {
         match command {
-            Command::Enter { job, enough_for } => self.enter(*job, enough_for),
+            Command::Enter {
+                job,
+                number,
+                enough_for,
+            } => self.enter(*job, number, enough_for),
             Command::Listen => self.listens = true,
-            Command::Announce(job) => self.herald(job),
-            Command::Open { job, backend, ended } => self.open(*job, backend, ended),
+            Command::Announce(entry) => self.herald(entry),
+            Command::Open {
+                entry,
+                job,
+                backend,
+                ended,
+            } => self.open(entry, *job, backend, ended),
             Command::Withdraw(job) => self.withdraw(job),
+            Command::WithdrawEntry(entry) => self.withdraw_entry(entry),
         }
     }
 

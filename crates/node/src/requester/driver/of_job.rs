@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{holders::Holders, journal_notes::JournalNotes, proofs::Proofs};
+use super::{holders::Holders, jobs::Entry, journal_notes::JournalNotes, proofs::Proofs};
 use crate::{
     Observer, RunError,
     requester::{
@@ -34,6 +34,8 @@ const RELEASED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A job that has no tasks yet.
 pub(super) struct Heralded {
+    /// That of its entry.
+    pub number: u64,
     pub files: Files,
     pub observer: Box<dyn Observer + Send>,
     /// Whether provers hear of it.
@@ -54,6 +56,8 @@ pub(super) struct Unplanned {
 /// A job with tasks to give out.
 pub(super) struct OfJob<J: JobBackend> {
     pub id: JobId,
+    /// That of its entry.
+    pub number: u64,
     /// More of the plan, while it is being made.
     pub growth: Option<UnboundedReceiver<Growth>>,
     pub files: Files,
@@ -87,6 +91,13 @@ pub(super) struct OfJob<J: JobBackend> {
 }
 
 impl<J: JobBackend> OfJob<J> {
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            job: self.id,
+            number: self.number,
+        }
+    }
+
     /// The job is over; what came first stays.
     pub(super) fn end(&mut self, outcome: Result<(), RunError>) {
         self.outcome.get_or_insert(outcome);

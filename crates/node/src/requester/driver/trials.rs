@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use myriad_core::{Blob, TaskId, TaskRef};
+use myriad_core::{Blob, TaskId};
 use myriad_net::blob::{BlobRef, BlobStore};
 
+use super::jobs::Entry;
 use crate::requester::backend::{Attempt, JobBackend};
 
 /// An [`Attempt`], with its proof among the blobs.
@@ -30,28 +31,30 @@ pub(super) enum TrialOutcome<F> {
 /// The task that is being done here, one at a time, and those that wait.
 #[derive(Default)]
 pub(super) struct Trials {
-    under_way: Option<TaskRef>,
-    waiting: VecDeque<TaskRef>,
+    under_way: Option<(Entry, TaskId)>,
+    waiting: VecDeque<(Entry, TaskId)>,
 }
 
 impl Trials {
     /// Whether a task is to be done now; otherwise it waits for the one that is under way.
-    pub(super) fn begin(&mut self, task: TaskRef) -> bool {
+    pub(super) fn begin(&mut self, entry: Entry, task: TaskId) -> bool {
         if self.under_way.is_some() {
-            self.waiting.push_back(task);
+            self.waiting.push_back((entry, task));
             return false;
         }
-        self.under_way = Some(task);
+        self.under_way = Some((entry, task));
         true
     }
 
-    /// A task has ended. One that needs no proving was none of these.
-    pub(super) fn end(&mut self, task: TaskRef) {
-        self.under_way.take_if(|under_way| *under_way == task);
+    /// A task has ended; whether another one may be done now. One that needs no proving was none of
+    /// these.
+    pub(super) fn end(&mut self, entry: Entry, task: TaskId) -> bool {
+        self.under_way.take_if(|under_way| *under_way == (entry, task));
+        self.under_way.is_none()
     }
 
     /// The next one that waits.
-    pub(super) fn next_waiting(&mut self) -> Option<TaskRef> {
+    pub(super) fn next_waiting(&mut self) -> Option<(Entry, TaskId)> {
         self.waiting.pop_front()
     }
 }
