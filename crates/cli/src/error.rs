@@ -219,6 +219,7 @@ impl Error {
                 RunError::Truth { .. } => "engine",
                 RunError::NetworkEnded => "network",
                 RunError::Interrupted => "interrupted",
+                RunError::Cancelled => "cancelled",
                 RunError::Panicked { .. } => "bug",
                 RunError::Task { .. }
                 | RunError::Verifier(_)

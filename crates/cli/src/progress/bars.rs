@@ -125,7 +125,9 @@ impl Bars {
                 bytes_in,
                 bytes_out,
             } => self.work(|work| work.traffic(*peers, *bytes_in, *bytes_out)),
-            Event::Notice { text } => self.line(&format!("{YELLOW}!{YELLOW:#} {text}")),
+            Event::Notice { text } | Event::NoticeToAll { text, .. } => {
+                self.line(&format!("{YELLOW}!{YELLOW:#} {text}"))
+            }
             Event::Started { prover, task } => self.work(|work| work.started(*prover, *task)),
             Event::Done {
                 prover, task, usage, ..

@@ -87,6 +87,7 @@ impl Plain {
             Event::Joined { prover, name } => self.line(&format!("prover {} is {name}", prover + 1)),
             Event::Left { prover } => self.line(&format!("prover {} is gone", prover + 1)),
             Event::Notice { text } => self.line(text),
+            Event::NoticeToAll { text, .. } => self.line_of("", text),
             Event::Done { task, usage, .. } => {
                 let which = match task {
                     TaskId::Segment(_) => {
@@ -130,7 +131,11 @@ impl Plain {
     }
 
     fn line(&self, text: &str) {
-        let (at, name) = (self.start.elapsed().as_secs_f64(), &self.name);
+        self.line_of(&self.name, text);
+    }
+
+    fn line_of(&self, name: &str, text: &str) {
+        let at = self.start.elapsed().as_secs_f64();
         eprintln!("[{at:>6.1} s] {name}{text}");
     }
 }

@@ -13,7 +13,7 @@
 //! How long a job will take is not said: that depends on the others.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     io::{self, IsTerminal},
     time::{Duration, Instant},
@@ -34,9 +34,8 @@ pub struct Several {
     view: View,
     /// The provers that are known: each job hears of each of them.
     provers: BTreeMap<usize, String>,
-    /// The notice that was shown last, and the job that told it. Some concern all jobs, and each
-    /// tells them.
-    noticed: Option<(usize, String)>,
+    /// The notices to all that were shown: each job tells them.
+    noticed: BTreeSet<u64>,
 }
 
 enum View {
@@ -59,7 +58,7 @@ impl Several {
         Self {
             view,
             provers: BTreeMap::new(),
-            noticed: None,
+            noticed: BTreeSet::new(),
         }
     }
 
@@ -73,7 +72,7 @@ impl Several {
 
     /// Shows an event of a job.
     pub fn event(&mut self, job: usize, event: &Event) {
-        if self.is_known(job, event) {
+        if self.is_known(event) {
             return;
         }
         match &mut self.view {
@@ -93,23 +92,14 @@ impl Several {
     }
 
     /// Whether another job has told the same of all of them.
-    fn is_known(&mut self, job: usize, event: &Event) -> bool {
+    fn is_known(&mut self, event: &Event) -> bool {
         match event {
             Event::Joined { prover, name } => {
                 let before = self.provers.insert(*prover, name.clone());
                 before.is_some_and(|before| before == *name)
             }
             Event::Left { prover } => self.provers.remove(prover).is_none(),
-            Event::Notice { text } => {
-                let is_known = self
-                    .noticed
-                    .as_ref()
-                    .is_some_and(|(by, shown)| *by != job && shown == text);
-                if !is_known {
-                    self.noticed = Some((job, text.clone()));
-                }
-                is_known
-            }
+            Event::NoticeToAll { number, .. } => !self.noticed.insert(*number),
             _ => false,
         }
     }
@@ -250,7 +240,8 @@ impl Lines {
                 bytes(*bytes_in),
                 bytes(*bytes_out)
             )),
-            Event::Notice { text } => self.warn(text),
+            Event::Notice { text } => self.warn_of(index, text),
+            Event::NoticeToAll { text, .. } => self.warn(text),
             Event::Retrying { task, reason } => self.warn_of(index, &format!("{task} again: {reason}")),
             Event::Reopened { task, reason } => {
                 job.counts();
@@ -414,7 +405,7 @@ mod tests {
         Several {
             view: View::Silent,
             provers: BTreeMap::new(),
-            noticed: None,
+            noticed: BTreeSet::new(),
         }
     }
 
@@ -425,18 +416,18 @@ mod tests {
             prover: 0,
             name: name.into(),
         };
-        let notice = |text: &str| Event::Notice { text: text.into() };
+        let text = || "suspended".to_owned();
+        let to_all = |number| Event::NoticeToAll { number, text: text() };
+        let missed = Event::Notice { text: text() };
         let left = Event::Left { prover: 0 };
-        let mut shown = |job, event: &Event| !several.is_known(job, event);
-        assert!(shown(0, &joined("a")) && !shown(1, &joined("a")));
-        assert!(shown(0, &left) && !shown(1, &left));
-        assert!(
-            shown(0, &joined("b")) && shown(0, &joined("c")),
-            "others at its place"
-        );
-        assert!(shown(0, &notice("suspended")) && !shown(1, &notice("suspended")));
-        assert!(shown(0, &notice("suspended")), "once more");
-        assert!(shown(1, &notice("of one job")));
+        let mut shown = |event: &Event| !several.is_known(event);
+        assert!(shown(&joined("a")) && !shown(&joined("a")));
+        assert!(shown(&left) && !shown(&left));
+        assert!(shown(&joined("b")) && shown(&joined("c")), "others at its place");
+        assert!(shown(&to_all(1)) && !shown(&to_all(1)));
+        assert!(shown(&to_all(0)), "a job that was busy tells it late");
+        assert!(shown(&to_all(2)), "once more");
+        assert!(shown(&missed) && shown(&missed), "each job has a deadline");
     }
 
     #[test]

@@ -196,6 +196,12 @@ pub enum Event {
     Notice {
         text: String,
     },
+    /// The same of what concerns all jobs of a requester. Each of them is told.
+    NoticeToAll {
+        /// The number of the notice: it is the same for all of them, and no other one has it.
+        number: u64,
+        text: String,
+    },
     /// A prover failed and the task goes to another one.
     Retrying {
         task: TaskId,
@@ -289,6 +295,8 @@ pub enum RunError {
     NetworkEnded,
     #[error("interrupted; accepted proofs are kept, and the same command continues from there")]
     Interrupted,
+    #[error("cancelled; accepted proofs are kept, and the same command continues from there")]
+    Cancelled,
     #[error("a bug in myriad, at {task}: {reason}")]
     Bug { task: TaskId, reason: String },
     #[error(

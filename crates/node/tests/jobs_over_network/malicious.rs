@@ -255,8 +255,7 @@ async fn peers_of_no_use_do_not_fill_the_screen() {
         .await
         .unwrap();
     all_accepted_once(&outcome, 4);
-    let is_of_stranger =
-        |event: &&Event| matches!(event, Event::Notice { text } if text.contains("speaks version 99"));
+    let is_of_stranger = |event: &&Event| matches!(event, Event::NoticeToAll { text, .. } if text.contains("speaks version 99"));
     assert_eq!(outcome.events.iter().filter(is_of_stranger).count(), TOLD_MAX);
     prover.stop().await;
 }

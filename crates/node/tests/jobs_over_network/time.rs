@@ -125,10 +125,9 @@ async fn a_requester_that_was_suspended_finds_its_provers_again_within_seconds()
     let outcome = outcome.expect("it goes on");
     all_accepted_once(&outcome, SEGMENTS);
     assert!(begun() > before);
-    let told = outcome
-        .events
-        .iter()
-        .any(|event| matches!(event, Event::Notice { text } if text.contains("suspended for 3600 s")));
+    let told = outcome.events.iter().any(
+        |event| matches!(event, Event::NoticeToAll { text, .. } if text.contains("suspended for 3600 s")),
+    );
     assert!(told, "its user is told");
     let blamed = |event: &Event| matches!(event, Event::Retrying { .. });
     assert!(!outcome.events.iter().any(blamed), "{:?}", outcome.events);

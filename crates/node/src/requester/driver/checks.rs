@@ -148,10 +148,7 @@ impl<J: JobBackend> Driver<J> {
             Examination::Failed(error) => (None, Err(error)),
         };
         // One of several proofs that were checked side by side is enough.
-        let task = TaskRef {
-            job: entry.job,
-            task,
-        };
+        let task = TaskRef { job: entry.job, task };
         let is_open = self.of_entry(entry).is_some();
         let awaited = is_open && self.requester.awaits(peer, task, proof);
         let finding = finding.filter(|_| awaited);

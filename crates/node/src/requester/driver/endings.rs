@@ -12,8 +12,8 @@ use tokio::{sync::oneshot, task::JoinSet, time::sleep};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Driver, completion::Completion, holders::Holders, jobs::Entry, journal_notes::JournalNotes, of_job::OfJob,
-    proofs::Proofs,
+    Driver, completion::Completion, holders::Holders, jobs::Entry, journal_notes::JournalNotes,
+    of_job::OfJob, proofs::Proofs,
 };
 use crate::{
     Event, RunError,
@@ -169,7 +169,7 @@ impl<J: JobBackend> Driver<J> {
             }
             let mut left: BTreeSet<_> = self.requester.leases(id).into_iter().collect();
             left.extend(self.requester.awaited(id));
-            self.forget_files(id);
+            self.spreading.remove(id);
             self.remember();
             if let Some(mut job) = self.jobs.remove(&id)
                 && let Some(outcome) = job.outcome.take()
@@ -177,11 +177,6 @@ impl<J: JobBackend> Driver<J> {
                 self.endings.spawn(job.conclude(outcome, left));
             }
         }
-    }
-
-    /// Nobody fetches a job's files any more.
-    pub(super) fn forget_files(&mut self, id: JobId) {
-        self.spreading.remove(id);
     }
 
     /// Says that a job is closed.

@@ -78,7 +78,8 @@ impl<J: JobBackend> Driver<J> {
         }
         // Strangers count as little here as those of them that say that they have the files.
         let provers = if proven > 0 { proven } else { strangers };
-        for (&id, job) in &self.heralded {
+        // Nobody asks for those that still wait for their turn.
+        for (&id, job) in self.heralded.iter().filter(|(_, job)| job.announced) {
             let enough_for = self.spreading.enough_for(id, provers);
             job.enough_for.store(enough_for, Ordering::Relaxed);
         }
@@ -127,7 +128,7 @@ impl<J: JobBackend> Driver<J> {
         let Some(job) = self.heralded.remove(&id) else {
             return;
         };
-        self.forget_files(id);
+        self.spreading.remove(id);
         // The state machine may have heard who has its files.
         self.input(Input::Cancel { job: id });
         if job.announced {

@@ -115,6 +115,8 @@ pub struct Driver<J: JobBackend> {
     /// Whether the events are taken.
     listens: bool,
     outbox: Outbox,
+    /// Notices to the users of all jobs, so far.
+    notices: u64,
 
     // The end.
     /// Nobody wants any more jobs done.
@@ -152,6 +154,7 @@ impl<J: JobBackend> Driver<J> {
             completions,
             endings: TaskTracker::new(),
             outbox: Outbox::new(network.clone()),
+            notices: 0,
             network,
             events,
             listens: false,
@@ -194,7 +197,7 @@ impl<J: JobBackend> Driver<J> {
                 },
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
-                _ = look.tick(), if !self.heralded.is_empty() => self.look(),
+                _ = look.tick(), if self.heralded.values().any(|job| job.announced) => self.look(),
                 () = &mut stop => self.give_up(),
             }
             self.conclude_jobs(result.is_err());
@@ -267,7 +270,12 @@ impl<J: JobBackend> Driver<J> {
             self.input(Input::PeerLost { peer });
         }
         for prover in self.peers.take_left(self.network.peer()) {
-            self.show_all(&Event::Left { prover });
+            let left = Event::Left { prover };
+            self.show_all(&left);
+            // Their users may have heard of it from a job that has ended.
+            for job in self.heralded.values_mut() {
+                job.observer.event(&left);
+            }
         }
         self.look_for_lost();
         for (&id, job) in &mut self.jobs {
@@ -308,7 +316,9 @@ impl<J: JobBackend> Driver<J> {
 
     /// Tells the users of all jobs.
     fn notice(&mut self, text: String) {
-        let event = Event::Notice { text };
+        let number = self.notices;
+        self.notices += 1;
+        let event = Event::NoticeToAll { number, text };
         self.show_all(&event);
         for job in self.heralded.values_mut() {
             job.observer.event(&event);

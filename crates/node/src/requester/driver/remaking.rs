@@ -42,10 +42,7 @@ impl<J: JobBackend> Driver<J> {
         if self.of_entry(entry).is_none() {
             return;
         }
-        let task = TaskRef {
-            job: entry.job,
-            task,
-        };
+        let task = TaskRef { job: entry.job, task };
         match ready {
             Ok(()) if self.requester.is_trying(task) => self.try_here(task),
             Ok(()) => {}
@@ -106,18 +103,12 @@ impl<J: JobBackend> Driver<J> {
         outcome: TrialOutcome<J::Finding>,
     ) {
         let has_ended = self.trials.end(entry, task);
-        let task = TaskRef {
-            job: entry.job,
-            task,
-        };
+        let task = TaskRef { job: entry.job, task };
         if let Some(outcome) = self.tried(entry, task, took, outcome) {
             self.input(Input::Tried { task, outcome });
         }
         while has_ended && let Some((entry, task)) = self.trials.next_waiting() {
-            let task = TaskRef {
-                job: entry.job,
-                task,
-            };
+            let task = TaskRef { job: entry.job, task };
             if self.of_entry(entry).is_some() && self.requester.is_trying(task) {
                 return self.try_here(task);
             }
