@@ -3,9 +3,12 @@
 
 use std::{
     process,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use myriad_node::RunError;
@@ -22,6 +25,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(100);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// When the first signal came.
+static AT: OnceLock<Instant> = OnceLock::new();
 /// Whether a caller waits for [`STOP`] and ends by itself then.
 static WAITED_FOR: AtomicBool = AtomicBool::new(false);
 static STOP: Notify = Notify::const_new();
@@ -37,6 +42,7 @@ pub async fn interrupted() {
 /// runs before, to take a progress display off the screen.
 pub fn on_interrupt(json: bool, tidy: impl Fn() + Send + 'static) {
     let handler = move || {
+        AT.get_or_init(Instant::now);
         let again = INTERRUPTED.swap(true, Ordering::SeqCst);
         tidy();
         if WAITED_FOR.load(Ordering::SeqCst) && !again {
@@ -51,6 +57,25 @@ pub fn on_interrupt(json: bool, tidy: impl Fn() + Send + 'static) {
     };
     // Without a handler, the signal ends the process all the same, only without the line.
     let _ = ctrlc::set_handler(handler);
+}
+
+/// From now on, the caller ends the process within [`FAREWELL`] after a signal, or the handler does.
+pub fn will_end() {
+    WAITED_FOR.store(true, Ordering::SeqCst);
+}
+
+/// Whether there was a signal.
+pub fn has_come() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// Whether what failed then may have failed because of the signal.
+pub fn may_have_caused(failed: Instant) -> bool {
+    AT.get().is_some_and(|at| is_by(failed, *at))
+}
+
+fn is_by(failed: Instant, signal: Instant) -> bool {
+    failed + GRACE >= signal
 }
 
 fn end(json: bool) -> ! {
@@ -72,4 +97,17 @@ pub fn is_cause() -> bool {
         thread::park();
     }
     interrupted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_long_before_the_signal_failed_by_itself() {
+        let signal = Instant::now() + 10 * GRACE;
+        assert!(is_by(signal, signal) && is_by(signal - GRACE, signal));
+        assert!(is_by(signal + 10 * GRACE, signal));
+        assert!(!is_by(signal - 2 * GRACE, signal));
+    }
 }

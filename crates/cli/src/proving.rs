@@ -28,7 +28,7 @@ pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> 
 ///
 /// # Errors
 /// A folder for the output that cannot be made.
-pub fn options(settings: &Settings, flags: &ProverFlags, priority: i32) -> Result<Options, Error> {
+pub fn options(settings: &Settings, flags: &ProverFlags) -> Result<Options, Error> {
     fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
         what: "the folder",
         path: settings.out.clone(),
@@ -42,7 +42,7 @@ pub fn options(settings: &Settings, flags: &ProverFlags, priority: i32) -> Resul
         max_instructions: settings.max_instructions,
         final_form: settings.proof,
         deadline: settings.deadline,
-        priority,
+        priority: 0,
         fleet: flags.kind(),
         keep_jobs: Some(settings.keep_jobs),
         worker: settings.worker()?,
@@ -54,7 +54,7 @@ pub fn options(settings: &Settings, flags: &ProverFlags, priority: i32) -> Resul
 /// # Errors
 /// A folder for the output that cannot be made, and what [`local::run`] fails of.
 pub fn prove(job: &Arc<Job>, settings: &Settings, flags: &ProverFlags, json: bool) -> Result<Outcome, Error> {
-    let options = options(settings, flags, 0)?;
+    let options = options(settings, flags)?;
     let mut progress = Progress::new(json, settings.memory);
     interrupt::on_interrupt(json, progress.clearer());
     let result = if flags.of_network() {

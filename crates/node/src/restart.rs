@@ -72,7 +72,7 @@ pub fn restart(job: &Job, options: &Options) -> Result<(usize, usize, Duration),
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;
     let opened = Opened::new(job, options, blobs.clone())?;
     let nobody = |_: &Event| {};
-    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, nobody)?;
+    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, (false, nobody))?;
     let hands = Hands {
         children: 8,
         threads: 2,

@@ -33,9 +33,8 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
     // The user's own blobs have no quota: only provers do.
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;
     let opened = Opened::new(job, options, blobs.clone())?;
-    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, |event: &Event| {
-        observer.event(event);
-    })?;
+    let observer = |event: &Event| observer.event(event);
+    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, (false, observer))?;
     let (prepared, planner) = prepare(opened, job, options, hands, recorder)?;
     let mut usages = Usages::new();
     if !prepared.done.contains_key(&TaskId::Final) {

@@ -60,9 +60,6 @@ pub struct Record {
     pub out_dir: PathBuf,
     pub memory_bytes: u64,
     pub max_instructions: u64,
-    /// See [`crate::Options`]; 0 in records of older builds.
-    #[serde(default)]
-    pub priority: i32,
     /// Whether that process cancels this job alone when the file for that is there. Otherwise the
     /// process has to end.
     #[serde(default)]
@@ -166,7 +163,7 @@ pub enum JobsError {
         "the program or the input of job {id} is no longer in this data folder; run the command that began it again"
     )]
     Incomplete { id: JobId },
-    #[error("job {id} is running in process {pid}, which cannot be told to stop: {reason}")]
+    #[error("job {id} is running in process {pid}, and is not stopped: {reason}")]
     NotStopped { id: JobId, pid: u32, reason: String },
 }
 
@@ -332,7 +329,10 @@ impl Jobs {
             let since = Instant::now();
             while self.is_running(id) {
                 if since.elapsed() > wait {
-                    return Err(stop(format!("it has not ended after {} s", wait.as_secs())));
+                    let secs = wait.as_secs();
+                    return Err(stop(format!(
+                        "it has not ended after {secs} s, and ends as soon as it can; look again with `myriad jobs list`"
+                    )));
                 }
                 std::thread::sleep(ENDED_POLL);
             }

@@ -24,15 +24,20 @@ pub(crate) struct Recorder<O> {
 
 impl<O: Observer> Recorder<O> {
     /// Keeps the program and input of the job among the blobs, and begins the record, whose journal
-    /// the caller holds. Then it removes old jobs, if it should.
+    /// the caller holds. Then it removes old jobs, if it should. `heeds_requests`: the process
+    /// watches for the wish of another one that this job alone be cancelled
+    /// ([`Jobs::is_cancel_wanted`]).
     pub(crate) fn begin(
         id: JobId,
         job: &Job,
         options: &Options,
         blobs: &BlobStore,
-        observer: O,
+        (heeds_requests, observer): (bool, O),
     ) -> Result<Self, StoreError> {
         let jobs = Jobs::of(&options.data_dir);
+        if heeds_requests {
+            jobs.forget_cancel(id)?;
+        }
         let text = job.program_config.as_ref();
         let before = jobs.record(id).ok();
         let beginning = store::beginning(&options.data_dir)?;
@@ -47,8 +52,7 @@ impl<O: Observer> Recorder<O> {
             out_dir: std::path::absolute(&options.out_dir).unwrap_or_else(|_| options.out_dir.clone()),
             memory_bytes: options.memory.bytes(),
             max_instructions: options.max_instructions,
-            priority: options.priority,
-            heeds_requests: false,
+            heeds_requests,
             final_form: options.final_form,
             fleet: options.fleet,
             engine: options.worker.engine.id.name,
@@ -75,15 +79,6 @@ impl<O: Observer> Recorder<O> {
             written: Instant::now(),
             observer,
         })
-    }
-
-    /// The process watches for the wish of another one that the job be cancelled
-    /// ([`Jobs::is_cancel_wanted`]): it may work on others that are to go on.
-    pub(crate) fn heeding_requests(mut self) -> Result<Self, StoreError> {
-        self.jobs.forget_cancel(self.id)?;
-        self.record.heeds_requests = true;
-        self.jobs.write(self.id, &mut self.record)?;
-        Ok(self)
     }
 
     /// The program, its configuration and the input, as blobs.

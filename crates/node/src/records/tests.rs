@@ -50,7 +50,7 @@ fn begin(dir: &Path, id: JobId, name: &str, events: &[Event]) -> Store {
     let blobs = open_blobs(dir, u64::MAX).unwrap();
     let store = Store::open(dir, id, blobs.clone()).unwrap();
     let nobody = |_: &Event| {};
-    let mut recorder = Recorder::begin(id, &job(name), &options(dir), &blobs, nobody).unwrap();
+    let mut recorder = Recorder::begin(id, &job(name), &options(dir), &blobs, (false, nobody)).unwrap();
     events.iter().for_each(|event| recorder.event(event));
     store
 }
@@ -322,7 +322,7 @@ fn old_jobs_go_when_another_begins() {
         let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
         let store = Store::open(dir.path(), id, blobs.clone()).unwrap();
         let nobody = |_: &Event| {};
-        drop(Recorder::begin(id, &job(name), &options, &blobs, nobody).unwrap());
+        drop(Recorder::begin(id, &job(name), &options, &blobs, (false, nobody)).unwrap());
         drop(store);
         jobs.list()
             .unwrap()

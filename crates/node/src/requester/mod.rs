@@ -54,7 +54,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
 pub use driver::{Driver, Entered, Jobs, NewJob, Withdrawal};
 pub use queue::Limits;
-pub use service::{Canceller, JobHandle, Refused, Service};
+pub use service::{Canceller, JobHandle, Refused, Service, Submission};
 
 use crate::{Event, Job, Observer, Options, Outcome, RunError};
 
@@ -176,8 +176,15 @@ pub fn run(
         // Whoever stops to listen still waits for the outcome.
         let _ = tell.send(event.clone());
     };
-    let handle = service.submit(job, options, Box::new(tell));
-    let handle = handle.expect("a service without jobs has room for one");
+    let submission = Submission {
+        job,
+        options,
+        observer: Box::new(tell),
+    };
+    let mut handles = service
+        .submit(vec![submission])
+        .expect("a service without jobs has room for one");
+    let handle = handles.remove(0);
     for event in events {
         observer.event(&event);
     }

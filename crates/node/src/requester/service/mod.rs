@@ -24,21 +24,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{JobId, Policy};
+use myriad_core::Policy;
 use myriad_net::Network;
 use thiserror::Error;
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
 
 use super::{
-    Driver, Jobs, Joined,
+    Driver, Jobs, Joined, Withdrawal,
     children::Children,
     engine_backend::EngineBackend,
-    queue::{Limits, Place, Queue},
+    queue::{Limits, Place, Queue, Waiting},
 };
 use crate::{
     Job, Observer, Options, Outcome, RunError,
@@ -84,7 +84,10 @@ struct Live {
 /// Why a job is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GivenUp {
+    /// The user wants no job any more.
     Unwanted,
+    /// The user does not want this one any more.
+    Cancelled,
     NetworkEnded,
     Bug,
 }
@@ -93,6 +96,7 @@ impl GivenUp {
     fn error(self) -> RunError {
         match self {
             Self::Unwanted => RunError::Interrupted,
+            Self::Cancelled => RunError::Cancelled,
             Self::NetworkEnded => RunError::NetworkEnded,
             Self::Bug => RunError::Panicked {
                 reason: "the loop that serves all jobs has ended".into(),
@@ -107,8 +111,8 @@ struct Ticket {
     place: Place,
     /// The engine children that plan and execute.
     children: Children,
-    /// Known when the program is loaded.
-    id: OnceLock<JobId>,
+    /// Takes it from the driver, once that knows it.
+    entered: OnceLock<Withdrawal<EngineBackend>>,
     given_up: Mutex<Option<GivenUp>>,
 }
 
@@ -125,6 +129,14 @@ pub struct Refused {
     pub jobs: usize,
 }
 
+/// A job, how it is to be proven, and what hears of it: in a thread of the job's own.
+pub struct Submission {
+    pub job: Arc<Job>,
+    /// Its folder of data is that of the service.
+    pub options: Options,
+    pub observer: Box<dyn Observer + Send>,
+}
+
 /// A job of a service. It goes on if this is dropped.
 pub struct JobHandle {
     canceller: Canceller,
@@ -139,11 +151,11 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// The job is not wanted any more: it ends with [`RunError::Interrupted`], unless it is done.
+    /// The job is not wanted any more: it ends with [`RunError::Cancelled`], unless it is done.
     /// Accepted proofs stay.
     pub fn cancel(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.give_up(&self.ticket, GivenUp::Unwanted);
+            shared.give_up(&self.ticket, GivenUp::Cancelled);
         }
     }
 }
@@ -220,48 +232,64 @@ impl Service {
         Self { shared, driver }
     }
 
-    /// Takes a job. `observer` hears of it, from other threads, and must not block. The folder of
-    /// data in the options is that of the service.
+    /// Takes jobs, all or none. None of them begins before all have their places, so that the most
+    /// important one goes first, and peers that worked for earlier runs of them are not answered
+    /// before the driver knows all of them.
     ///
     /// # Errors
-    /// If there are too many jobs already.
-    pub fn submit(
-        &self,
-        job: Arc<Job>,
-        options: Options,
-        observer: Box<dyn Observer + Send>,
-    ) -> Result<JobHandle, Refused> {
+    /// If there would be too many jobs.
+    pub fn submit(&self, submissions: Vec<Submission>) -> Result<Vec<JobHandle>, Refused> {
         let shared = &self.shared;
-        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
-        let due = options
-            .deadline
-            .and_then(|within| Instant::now().checked_add(within));
-        let ticket = Arc::new(Ticket {
-            number,
-            place: Place::new(options.priority, due, number),
-            children: Children::default(),
-            id: OnceLock::new(),
-            given_up: Mutex::default(),
-        });
-        {
-            let mut live = shared.live();
-            if live.tickets.len() >= shared.limits.jobs {
-                return Err(Refused {
-                    jobs: live.tickets.len(),
-                });
-            }
-            *ticket.given_up.lock().unwrap_or_else(PoisonError::into_inner) = live.over;
-            live.tickets.push(Arc::clone(&ticket));
-            live.entering += 1;
-            shared.count.send_replace(live.tickets.len());
+        let now = Instant::now();
+        let mut live = shared.live();
+        let jobs = live.tickets.len();
+        if jobs + submissions.len() > shared.limits.jobs {
+            return Err(Refused { jobs });
         }
+        let placed: Vec<_> = submissions
+            .into_iter()
+            .map(|submission| {
+                let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+                let options = &submission.options;
+                let due = options.deadline.and_then(|within| now.checked_add(within));
+                let ticket = Arc::new(Ticket {
+                    number,
+                    place: Place::new(options.priority, due, number),
+                    children: Children::default(),
+                    entered: OnceLock::new(),
+                    given_up: Mutex::new(live.over),
+                });
+                live.tickets.push(Arc::clone(&ticket));
+                let waiting = shared.queue.enter(ticket.place);
+                (submission, due, ticket, waiting)
+            })
+            .collect();
+        live.entering += placed.len();
+        shared.count.send_replace(live.tickets.len());
+        drop(live);
+        let begin = |(submission, due, ticket, waiting)| self.begin(submission, due, ticket, waiting);
+        Ok(placed.into_iter().map(begin).collect())
+    }
+
+    /// Has a thread prove a job that has its place.
+    fn begin(
+        &self,
+        submission: Submission,
+        due: Option<Instant>,
+        ticket: Arc<Ticket>,
+        waiting: Waiting,
+    ) -> JobHandle {
+        let Submission {
+            job,
+            options,
+            observer,
+        } = submission;
+        let shared = Arc::clone(&self.shared);
         let (sender, outcome) = oneshot::channel();
         let canceller = Canceller {
-            shared: Arc::downgrade(shared),
+            shared: Arc::downgrade(&shared),
             ticket: Arc::clone(&ticket),
         };
-        let shared = Arc::clone(shared);
-        let waiting = shared.queue.enter(ticket.place);
         thread::spawn(move || {
             let enters = (Entering(&shared), waiting);
             let prove = || proving::prove(&shared, &ticket, (&job, &options, due), observer, enters);
@@ -275,7 +303,7 @@ impl Service {
             // If nobody listens, nobody wants to know.
             let _ = sender.send(outcome);
         });
-        Ok(JobHandle { canceller, outcome })
+        JobHandle { canceller, outcome }
     }
 
     /// Ends all jobs that are not done, tells the provers, and waits until they have heard it.
@@ -295,7 +323,6 @@ impl Service {
 /// Cancels the jobs that another process wants to be cancelled (`myriad jobs cancel`). Answers
 /// peers soon, also if there is no job.
 async fn heed_requests(shared: Weak<Shared>, data_dir: PathBuf) {
-    let records = records::Jobs::of(&data_dir);
     let mut listens = false;
     loop {
         sleep(LOOK_EVERY).await;
@@ -310,10 +337,18 @@ async fn heed_requests(shared: Weak<Shared>, data_dir: PathBuf) {
             }
             live.tickets.clone()
         };
-        for ticket in tickets {
-            if ticket.id.get().is_some_and(|&id| records.is_cancel_wanted(id)) {
-                shared.give_up(&ticket, GivenUp::Unwanted);
-            }
+        let records = records::Jobs::of(&data_dir);
+        // The disk may be slow.
+        let looks = spawn_blocking(move || {
+            let mut unwanted = tickets;
+            unwanted.retain(|ticket| {
+                let entered = ticket.entered.get();
+                entered.is_some_and(|entered| records.is_cancel_wanted(entered.job()))
+            });
+            unwanted
+        });
+        for ticket in looks.await.unwrap_or_default() {
+            shared.give_up(&ticket, GivenUp::Cancelled);
         }
     }
 }
@@ -337,8 +372,8 @@ impl Shared {
         ticket.children.stop();
         self.queue.look_again();
         // Before it has a name, it looks whether it is wanted when it has.
-        if let Some(&id) = ticket.id.get() {
-            self.jobs.withdraw(id);
+        if let Some(entered) = ticket.entered.get() {
+            entered.withdraw();
         }
     }
 

@@ -1,10 +1,6 @@
 //! The way of one job through a service, in a thread of its own.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::Instant,
-};
+use std::{sync::mpsc, thread, time::Instant};
 
 use myriad_core::EngineId;
 
@@ -20,14 +16,28 @@ use crate::{
     },
 };
 
-/// The record and the observer of a job, which hear of it from its thread and from the driver.
-#[derive(Clone)]
-struct Told(Arc<Mutex<Recorder<Box<dyn Observer + Send>>>>);
+/// The record and the observer of a job. Both hear of it in its own thread alone, also of what the
+/// driver tells: a disk that is slow and an observer that panics are no other job's trouble.
+struct Told {
+    recorder: Recorder<Box<dyn Observer + Send>>,
+    by_driver: mpsc::Receiver<Event>,
+}
+
+impl Told {
+    /// Passes on all that the driver tells, until the job has ended there.
+    fn pass_on(&mut self) {
+        for event in &self.by_driver {
+            self.recorder.event(&event);
+        }
+    }
+}
 
 impl Observer for Told {
     fn event(&mut self, event: &Event) {
-        let mut recorder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recorder.event(event);
+        for earlier in self.by_driver.try_iter() {
+            self.recorder.event(&earlier);
+        }
+        self.recorder.event(event);
     }
 }
 
@@ -41,7 +51,7 @@ pub(super) fn prove(
 ) -> Result<Outcome, RunError> {
     let blobs = shared.network.blobs().clone();
     let opened = Opened::new(job, options, blobs.clone())?;
-    let recorder = Recorder::begin(opened.id, job, options, &blobs, observer)?.heeding_requests()?;
+    let recorder = Recorder::begin(opened.id, job, options, &blobs, (true, observer))?;
     let (program, program_config, input) = recorder.files();
     let files = Files {
         program,
@@ -52,7 +62,8 @@ pub(super) fn prove(
             fingerprint: opened.loaded().engine,
         },
     };
-    let mut told = Told(Arc::new(Mutex::new(recorder)));
+    let (tell, by_driver) = mpsc::channel();
+    let mut told = Told { recorder, by_driver };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
     let is_planned = opened.has_plan(options)?;
@@ -66,12 +77,15 @@ pub(super) fn prove(
         id: opened.id,
         files,
         leased,
-        observer: Box::new(told.clone()),
+        observer: Box::new(move |event: &Event| {
+            // If nobody listens, the job is over.
+            let _ = tell.send(event.clone());
+        }),
     });
     // From now on, it is withdrawn if it is given up.
-    ticket.id.get_or_init(|| opened.id);
+    ticket.entered.get_or_init(|| entered.withdrawal());
     drop(entering);
-    let waits = || told.clone().event(&Event::Queued);
+    let waits = || told.event(&Event::Queued);
     let is_given_up = || ticket.given_up().is_some();
     let turn = waiting.wait(is_given_up, waits);
     let (_in_work, planning) = turn.ok_or(RunError::Interrupted)?;
@@ -101,6 +115,7 @@ pub(super) fn prove(
                 if let Some(truth) = truth {
                     shared.runtime.spawn_blocking(truth);
                 }
+                told.pass_on();
                 let ended = ended.blocking_recv().unwrap_or(Err(RunError::NetworkEnded))?;
                 (ended.backend.into_prepared(), ended.usages)
             }

@@ -3,6 +3,7 @@
 
 use std::{path::Path, sync::mpsc};
 
+use myriad_core::JobId;
 use myriad_engine::{EngineFacts, FinalForm, Input, Loaded, MemoryBudget, worker::WorkerConfig};
 use myriad_net::{Config, Identity, Limits as NetLimits, Listen, wire::Role};
 use tokio::{runtime::Runtime, time::timeout};
@@ -92,6 +93,19 @@ impl Bench {
         priority: i32,
         observer: impl FnMut(&Event) + Send + 'static,
     ) -> Result<JobHandle, Refused> {
+        let submission = self.submission(input, priority, observer);
+        let service = self.service.as_ref().unwrap();
+        service
+            .submit(vec![submission])
+            .map(|mut handles| handles.remove(0))
+    }
+
+    fn submission(
+        &self,
+        input: u8,
+        priority: i32,
+        observer: impl FnMut(&Event) + Send + 'static,
+    ) -> Submission {
         let job = Job {
             name: format!("job-{input}"),
             image: vec![7],
@@ -100,8 +114,11 @@ impl Bench {
             loaded: loaded(input),
             verify: String::new(),
         };
-        let service = self.service.as_ref().unwrap();
-        service.submit(Arc::new(job), self.options(priority), Box::new(observer))
+        Submission {
+            job: Arc::new(job),
+            options: self.options(priority),
+            observer: Box::new(observer),
+        }
     }
 
     fn submit(&self, input: u8, priority: i32) -> Submitted {
@@ -122,6 +139,11 @@ impl Bench {
     fn is_interrupted(&self, handle: JobHandle) {
         let outcome = self.outcome(handle);
         assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
+    }
+
+    fn is_cancelled(&self, handle: JobHandle) {
+        let outcome = self.outcome(handle);
+        assert!(matches!(outcome, Err(RunError::Cancelled)), "{outcome:?}");
     }
 
     fn records(&self) -> Records {
@@ -179,12 +201,12 @@ fn jobs_wait_for_their_turns_and_each_fails_and_is_cancelled_alone() {
     );
 
     first.handle.canceller().cancel();
-    bench.is_interrupted(first.handle);
+    bench.is_cancelled(first.handle);
     urgent.begins();
     assert!(second.events.try_recv().is_err(), "it comes after the urgent one");
     // As `myriad jobs cancel` does it, in another process.
     bench.records().cancel(urgent.id, PATIENCE).unwrap();
-    bench.is_interrupted(urgent.handle);
+    bench.is_cancelled(urgent.handle);
     assert_eq!(bench.records().record(urgent.id).unwrap().state, State::Cancelled);
     second.begins();
     assert!(is_running(bench.dir.path(), second.id));
@@ -211,9 +233,36 @@ fn jobs_that_wait_are_cancelled_and_more_than_there_is_room_for_are_refused() {
     let refused = bench.submit_by(3, 0, |_| {}).map(drop);
     assert_eq!(refused, Err(Refused { jobs: 2 }));
     second.handle.canceller().cancel();
-    bench.is_interrupted(second.handle);
+    bench.is_cancelled(second.handle);
     let third = bench.submit(3, 0);
     third.is_queued();
     first.handle.canceller().cancel();
     third.begins();
+}
+
+/// The more important one is submitted last, with the others, and all of them are loaded by threads
+/// of their own.
+#[test]
+fn of_jobs_that_are_submitted_together_the_most_important_one_goes_first() {
+    let bench = Bench::new(Limits::default());
+    let (tell, told) = mpsc::channel();
+    let submissions = (0..4).map(|input| {
+        let tell = tell.clone();
+        let observer = move |event: &Event| drop(tell.send((input, event.clone())));
+        bench.submission(input, i32::from(input), observer)
+    });
+    let service = bench.service.as_ref().unwrap();
+    let handles = service.submit(submissions.collect()).unwrap();
+    let mut queued = std::collections::BTreeSet::new();
+    let mut begun = None;
+    while queued.len() < 3 || begun.is_none() {
+        match told.recv_timeout(PATIENCE).unwrap() {
+            (input, Event::Queued) => drop(queued.insert(input)),
+            (input, Event::Preparing) => begun = Some(input),
+            (_, event) => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(begun, Some(3));
+    assert!(!queued.contains(&3), "it did not wait");
+    drop(handles);
 }
