@@ -174,8 +174,9 @@ pub struct ExecuteBlock {
 /// The public values of the proof are a hash of the chain's id, the states before and after, the
 /// block's hash, and for a batch the number of blocks; `verify --block` compares them.
 ///
-/// With --each, each file gets a proof of its own. The provers work at the next block as soon as
-/// they have nothing to do for the ones before. A block that cannot be proven ends no other one.
+/// With --each, each file gets a proof of its own. All files are read and checked first, and one
+/// that is not a valid block ends the command. The provers work at the next block as soon as they
+/// have nothing to do for the ones before. A block that cannot be proven ends no other one.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
