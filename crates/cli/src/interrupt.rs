@@ -59,7 +59,8 @@ pub fn on_interrupt(json: bool, tidy: impl Fn() + Send + 'static) {
     let _ = ctrlc::set_handler(handler);
 }
 
-/// From now on, the caller ends the process within [`FAREWELL`] after a signal, or the handler does.
+/// From now on, the caller ends the process within [`FAREWELL`] after a signal, or the handler
+/// does.
 pub fn will_end() {
     WAITED_FOR.store(true, Ordering::SeqCst);
 }

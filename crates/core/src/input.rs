@@ -77,8 +77,8 @@ pub enum Input {
     Declined { peer: Peer },
     /// A peer is gone. It may come back with another offer.
     PeerLost { peer: Peer },
-    /// There will be no plan of a job that grows: no peer gets a task of it any more. Whatever peers
-    /// are at goes on, until the job is cancelled.
+    /// There will be no plan of a job that grows: no peer gets a task of it any more. Whatever
+    /// peers are at goes on, until the job is cancelled.
     Halt { job: JobId },
     /// The caller does not want a job any more.
     Cancel { job: JobId },

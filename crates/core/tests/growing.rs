@@ -300,10 +300,8 @@ fn a_job_that_will_have_no_plan_gives_nothing_out() {
         task: TaskId::Segment(0),
     };
     assert_eq!(desk.ask(peer(3), offer(None)), Ok(task));
-    assert_eq!(
-        desk.ask(peer(1), offer(None)),
-        Err(Refusal::Waiting { under_way: 1 })
-    );
+    // One that has delivered may take it over, and gets none of the tasks that are ready.
+    assert!(desk.ask(peer(1), offer(None)).is_ok_and(|task| task.job != JOB));
 }
 
 #[test]

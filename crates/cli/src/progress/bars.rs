@@ -126,7 +126,7 @@ impl Bars {
                 bytes_out,
             } => self.work(|work| work.traffic(*peers, *bytes_in, *bytes_out)),
             Event::Notice { text } | Event::NoticeToAll { text, .. } => {
-                self.line(&format!("{YELLOW}!{YELLOW:#} {text}"))
+                self.line(&format!("{YELLOW}!{YELLOW:#} {text}"));
             }
             Event::Started { prover, task } => self.work(|work| work.started(*prover, *task)),
             Event::Done {
