@@ -6,10 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use myriad_core::EngineId;
-
-use super::serve::ServeError;
-use crate::{EngineFacts, MemoryBudget, quoted};
+use super::caller;
+use crate::{EngineFacts, MemoryBudget};
 
 /// The settings of the child's allocator, jemalloc: memory that one task has freed goes back to the
 /// system before the next has built its tools. By default it stays for 10 s, and was seen on top of
@@ -20,47 +18,6 @@ const MALLOC_CONF: &str = "dirty_decay_ms:1000";
 /// The environment variables that a child gets from its caller: the paths of programs and
 /// libraries. The others may be secret.
 const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
-
-/// The version of the requests and answers between a caller and its child. It rises with every
-/// change of them, and of a type that is in them.
-pub const WORKER_PROTOCOL_VERSION: u32 = 1;
-
-/// The environment variable by which a caller tells its child what it expects: [`expected`].
-const CALLER: &str = "MYRIAD_ENGINE_CALLER";
-
-/// What a caller expects of a child, and a child of its caller: the version of what they say to each
-/// other, and the engine with its fingerprint.
-fn expected(engine: &EngineId) -> String {
-    format!(
-        "protocol {WORKER_PROTOCOL_VERSION}, engine {} {}",
-        engine.name,
-        hex::encode(engine.fingerprint)
-    )
-}
-
-/// Checks, in a child, that its caller expects this engine and what this build answers.
-///
-/// # Errors
-/// [`ServeError::Caller`]
-pub(super) fn check_caller(engine: &EngineId) -> Result<(), ServeError> {
-    let said = env::var(CALLER).unwrap_or_default();
-    compare(&said, engine)
-}
-
-fn compare(said: &str, engine: &EngineId) -> Result<(), ServeError> {
-    let own = expected(engine);
-    if said == own {
-        return Ok(());
-    }
-    Err(ServeError::Caller {
-        actual: if said.is_empty() {
-            "nothing".into()
-        } else {
-            quoted(said)
-        },
-        own,
-    })
-}
 
 /// The limit that the system enforces on virtual memory for the data of a child to which `memory`
 /// is lent.
@@ -106,58 +63,11 @@ impl WorkerConfig {
             .env_clear()
             .envs(variables)
             .env("RAYON_NUM_THREADS", self.threads.to_string())
-            .env(CALLER, expected(&self.engine.id))
+            .env(caller::VARIABLE, caller::expected(&self.engine.id))
             .env("_RJEM_MALLOC_CONF", MALLOC_CONF)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_caller_of_another_build_is_told_so() {
-        let own = EngineFacts::pretended().id;
-        assert!(compare(&expected(&own), &own).is_ok());
-        let other_build = EngineId {
-            fingerprint: [1; 32],
-            ..own
-        };
-        let other_engine = EngineId {
-            name: "other".parse().unwrap(),
-            ..own
-        };
-        let other_version = expected(&own).replace("protocol 1,", "protocol 0,");
-        for said in [
-            expected(&other_build),
-            expected(&other_engine),
-            other_version,
-            String::new(),
-        ] {
-            let error = compare(&said, &own).unwrap_err().to_string();
-            assert!(error.contains(&expected(&own)), "{error}");
-            let told = if said.is_empty() { "nothing" } else { &said };
-            assert!(error.contains(told), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_child_is_told_what_is_expected_of_it() {
-        let config = WorkerConfig {
-            engine: EngineFacts::pretended(),
-            command: "/bin/sh".into(),
-            args: vec!["-c".into(), format!("printf %s \"${CALLER}\"")],
-            keys: "none".into(),
-            threads: 1,
-        };
-        let output = config.command(&[]).output().unwrap();
-        assert_eq!(
-            String::from_utf8(output.stdout).unwrap(),
-            expected(&config.engine.id)
-        );
     }
 }

@@ -30,6 +30,7 @@
 //! before, by a child that does nothing else ([`Worker::spawn_for_keys`]), sees no program and has
 //! no file at all: the caller writes the keys that it answers with.
 
+mod caller;
 mod client;
 mod config;
 mod confine;
@@ -44,8 +45,9 @@ mod source;
 mod told;
 mod usage;
 
+pub use caller::{OtherBuild, WORKER_PROTOCOL_VERSION};
 pub use client::Worker;
-pub use config::{WORKER_PROTOCOL_VERSION, WorkerConfig, data_bytes_max};
+pub use config::{WorkerConfig, data_bytes_max};
 pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use error::WorkerError;

@@ -12,7 +12,7 @@ use myriad_core::EngineId;
 use thiserror::Error;
 
 use super::{
-    config::check_caller,
+    caller::{self, OtherBuild},
     confine::{self, ConfineError, KeyAccess},
     output::GuestOutput,
     protocol::{
@@ -47,11 +47,8 @@ pub enum ServeError {
     Io(#[from] io::Error),
     #[error("the engine child is not confined, and does not run a program that may be a stranger's: {0}")]
     Confine(#[from] ConfineError),
-    #[error(
-        "the engine child has {own}, and its caller expects {actual}: the two are of different builds, and one has to be \
-         updated; if that was done just now, start the command again"
-    )]
-    Caller { actual: String, own: String },
+    #[error(transparent)]
+    Caller(#[from] OtherBuild),
 }
 
 /// A listener that is told of segments while they are cut.
@@ -181,7 +178,7 @@ pub fn serve<E: Engine>(
     id: &EngineId,
     make: impl FnOnce(GuestOutput) -> io::Result<E>,
 ) -> Result<(), ServeError> {
-    check_caller(id)?;
+    caller::check(id)?;
     confine::close_inherited();
     let (output, stdout) = GuestOutput::capture()?;
     if let Some(bytes) = options.data_bytes_max {
