@@ -1,7 +1,7 @@
 //! Executing a program without proving it, for `execute`, `block execute` and `plan`.
 
 use myriad_engine::{Account, Input, Plan, worker::Usage};
-use myriad_node::{LimitedWorker, make_keys};
+use myriad_node::{LimitedWorker, make_keys, with_readable_keys};
 
 use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Settings};
 
@@ -10,7 +10,7 @@ use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Setti
 /// # Errors
 /// A program that fails, or a child that does.
 pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage), Error> {
-    let (plan, usage, _) = planned(program, input, settings)?;
+    let (plan, usage, _) = planned(program, &input, settings)?;
     Ok((plan, usage))
 }
 
@@ -23,7 +23,7 @@ pub fn plan_and_account(
     input: Input,
     settings: &Settings,
 ) -> Result<(Plan, Usage, Account), Error> {
-    let (plan, usage, mut worker) = planned(program, input, settings)?;
+    let (plan, usage, mut worker) = planned(program, &input, settings)?;
     let _spinner = Spinner::new("counting instructions by kinds of operations");
     let (account, _) = worker.within(|child| child.account(settings.max_instructions))?;
     Ok((plan, usage, account))
@@ -32,7 +32,7 @@ pub fn plan_and_account(
 /// Executes and cuts. Also returns the child, with the program loaded.
 fn planned(
     program: &ProgramFile,
-    input: Input,
+    input: &Input,
     settings: &Settings,
 ) -> Result<(Plan, Usage, LimitedWorker), Error> {
     let config = settings.sole_worker()?;
@@ -41,10 +41,14 @@ fn planned(
         make_keys(&config, settings.memory, program.openvm_toml.clone())?;
     }
     let _spinner = Spinner::new(format!("executing {}", program.name));
-    let mut worker = LimitedWorker::spawn(&config, settings.memory)?;
-    let (plan, usage) = worker.within(|child| {
-        child.load(program.image.clone(), program.openvm_toml.clone(), input)?;
-        child.plan(settings.memory, settings.max_instructions)
-    })?;
-    Ok((plan, usage, worker))
+    let toml = program.openvm_toml.as_deref();
+    let planned = with_readable_keys(&config, settings.memory, toml, || {
+        let mut worker = LimitedWorker::spawn(&config, settings.memory)?;
+        let (plan, usage) = worker.within(|child| {
+            child.load(&program.image[..], program.openvm_toml.clone(), input)?;
+            child.plan(settings.memory, settings.max_instructions)
+        })?;
+        Ok((plan, usage, worker))
+    });
+    Ok(planned?)
 }

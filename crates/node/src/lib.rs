@@ -32,7 +32,7 @@ mod watchdog;
 
 pub use group::LimitedWorker;
 pub use job::{Event, Fleet, Job, Machine, Observer, Options, Outcome, RunError, Stage};
-pub use keys::{KEYS_MEMORY_MIN, make_keys};
+pub use keys::{KEYS_MEMORY_MIN, make_keys, with_readable_keys};
 pub use store::{Store, StoreError, job_id, open_blobs};
 pub use verifier_pool::{NoVerifier, Objection, ProgramOnly, VerifierPool};
 // The types that the journal's rows decode to, for the fuzz targets.

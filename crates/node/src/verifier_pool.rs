@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::{
     group::LimitedWorker,
+    keys::{KEYS_MEMORY_MIN, with_readable_keys},
     text::printable,
     watchdog::{Bounds, guard},
 };
@@ -266,15 +267,26 @@ impl Shared {
         Ok(at_work)
     }
 
-    /// Starts a child and makes it ready.
+    /// Starts a child and makes it ready, with keys made anew if it cannot read those that are
+    /// there.
     fn ready(&self) -> Result<(LimitedWorker, Statement), String> {
-        let mut worker = self.program.spawn(MEMORY_MAX).map_err(|e| e.to_string())?;
-        let (made, excess) = guard(&mut worker, READY, |worker| {
-            self.program.load(worker)?;
-            worker.prepare_verifier()
-        });
-        let statement = made.map_err(|e| excess.unwrap_or_else(|| printable(&e.to_string())))?;
-        Ok((worker, statement))
+        let program = &*self.program;
+        let mut excess = None;
+        let made = with_readable_keys(
+            &program.config,
+            KEYS_MEMORY_MIN,
+            program.program_config.as_deref(),
+            || {
+                let mut worker = program.spawn(MEMORY_MAX)?;
+                let (made, exceeded) = guard(&mut worker, READY, |worker| {
+                    program.load(worker)?;
+                    worker.prepare_verifier()
+                });
+                excess = exceeded;
+                Ok((worker, made?))
+            },
+        );
+        made.map_err(|e| excess.unwrap_or_else(|| printable(&e.to_string())))
     }
 }
 

@@ -133,10 +133,6 @@ impl worker::Engine for Child {
         Ok(keys::make(&configured(config)?)?)
     }
 
-    fn read_keys(&mut self, config: Option<&str>) -> Result<(), Failure> {
-        Ok(self.keys.get(&configured(config)?).map(drop)?)
-    }
-
     fn load(&mut self, image: Vec<u8>, config: Option<&str>, input: Input) -> Result<Loaded, Failure> {
         let program = Program::load(&image, config)?;
         drop(image);

@@ -83,10 +83,6 @@ pub(super) enum Request {
     PrepareVerifier,
     /// The proof follows.
     Verify(ProofOf),
-    /// Try to read the keys of the configuration that this text describes.
-    ReadKeys {
-        config: Option<String>,
-    },
 }
 
 impl Request {
@@ -95,7 +91,7 @@ impl Request {
     pub(super) fn answer_bytes_max(&self) -> usize {
         let most = match self {
             Self::MakeKeys { .. } => KEY_FILE_BYTES_MAX as usize,
-            Self::Load { .. } | Self::Execute { .. } | Self::ReadKeys { .. } => 0,
+            Self::Load { .. } | Self::Execute { .. } => 0,
             Self::Plan { .. } => PLAN_BYTES_MAX + PUBLIC_VALUES_BYTES_MAX,
             Self::Account { .. } => SPENT_BYTES_MAX + PUBLIC_VALUES_BYTES_MAX,
             Self::Boundaries(segments) => segments.len().saturating_mul(BOUNDARY_BYTES_MAX),
@@ -133,7 +129,6 @@ pub(super) enum Answer {
     Account(Account),
     /// Further segments of the plan. The answer comes later.
     Cut(#[serde(deserialize_with = "crate::plan::segments")] Vec<Segment>),
-    KeysRead,
 }
 
 /// Why a request failed, with the child alive and ready for the next.

@@ -74,12 +74,6 @@ pub trait Engine {
     /// A text that is refused, or a configuration that has no keys.
     fn make_keys(&mut self, config: Option<&str>) -> Result<Vec<u8>, Failure>;
 
-    /// Tries to read these keys.
-    ///
-    /// # Errors
-    /// A text that is refused, or keys that are missing or rotten.
-    fn read_keys(&mut self, config: Option<&str>) -> Result<(), Failure>;
-
     /// Works on this program and input from now on.
     ///
     /// # Errors
@@ -276,10 +270,6 @@ fn answer(
     }
     Ok(match request {
         Request::MakeKeys { config } => Answer::Keys(engine.make_keys(config.as_deref())?),
-        Request::ReadKeys { config } => {
-            engine.read_keys(config.as_deref())?;
-            Answer::KeysRead
-        }
         Request::Load { config } => {
             let [image, encoded] = exactly(files)?;
             let input = Input::decode(&encoded)?;

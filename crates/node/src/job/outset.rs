@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Store,
     group::LimitedWorker,
-    keys::make_keys_unless_stopped,
+    keys::{make_keys_unless_stopped, with_readable_keys},
     store::Planned,
     verifier_pool::{ProgramOnly, VerifierPool},
 };
@@ -146,14 +146,21 @@ pub(crate) fn prepare(
 ) -> Result<(Prepared, Option<LimitedWorker>), RunError> {
     let outset = Outset::new(opened, job, options, |_| {}, observer)?;
     if let Some(planned) = outset.earlier(options)? {
+        // The children prove at once. If the keys that are there cannot be read, the verifier has
+        // them made anew.
+        outset.verifying.statement()?;
         let prepared = outset.planned(planned, Usage::default())?;
         observer.event(&prepared.planned_event(hands));
         return Ok((prepared, None));
     }
     observer.event(&Event::Planning);
-    let mut child = start_child(job, options, |_| ())?;
     let from = stream_from(hands);
-    let (planned, usage) = outset.choose(&mut child, options, hands, from, &mut |_| {})?;
+    let config = job.program_config.as_deref();
+    let (planned, usage, child) = with_readable_keys(&options.worker, options.memory, config, || {
+        let mut child = start_child(job, options, |_| ())?;
+        let (planned, usage) = outset.choose(&mut child, options, hands, from, &mut |_| {})?;
+        Ok((planned, usage, child))
+    })?;
     outset.store.set_planned(&planned)?;
     let prepared = outset.planned(planned, usage)?;
     observer.event(&prepared.planned_event(hands));

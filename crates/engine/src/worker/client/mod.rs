@@ -119,18 +119,6 @@ impl Worker {
         Ok(took)
     }
 
-    /// Has it try to read the keys of the configuration that a text describes. One that makes keys
-    /// cannot.
-    ///
-    /// # Errors
-    /// See [`Worker::load`].
-    pub fn read_keys(&mut self, config: Option<String>) -> Result<(), WorkerError> {
-        match self.ask(Request::ReadKeys { config })? {
-            (Answer::KeysRead, _) => Ok(()),
-            (other, _) => Err(unexpected(&other)),
-        }
-    }
-
     /// Gives it the program and the input for all requests that follow: the bytes of the program's
     /// file, the text that configures it, and an encoded [`Input`](crate::Input). The child decodes
     /// them, and says what they are.
@@ -421,7 +409,6 @@ fn unexpected(answer: &Answer) -> WorkerError {
         Answer::Statement(_) => "the statement of proofs",
         Answer::Holds(_) => "that a proof holds",
         Answer::Cut(_) => "segments",
-        Answer::KeysRead => "that it has read keys",
     };
     WorkerError::Protocol(format!("the child answered with {kind} to another request"))
 }

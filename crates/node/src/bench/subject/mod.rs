@@ -10,7 +10,7 @@ use myriad_engine::{
 };
 
 use super::{BenchError, BenchOptions, Step, Subject};
-use crate::{job::vm_of, make_keys};
+use crate::{job::vm_of, make_keys, with_readable_keys};
 
 /// The repetitions of an execution. The fastest one counts, because something has disturbed the
 /// slower ones.
@@ -28,8 +28,12 @@ pub(super) fn measure(
     let mut threads = options.threads.clone();
     threads.sort_unstable_by(|a, b| b.cmp(a));
     threads.dedup();
-    let (mut verifier, loaded) = started(subject, options, threads[0], &subject.short)?;
-    verifier.prepare_verifier()?;
+    let config = subject.program_config.as_deref();
+    let (verifier, loaded) = with_readable_keys(&options.worker, options.memory, config, || {
+        let (mut verifier, loaded) = started(subject, options, threads[0], &subject.short)?;
+        verifier.prepare_verifier()?;
+        Ok((verifier, loaded))
+    })?;
     let mut bench = Bench {
         subject,
         options,

@@ -33,6 +33,7 @@ use crate::{
     Event, Job, Observer, Options, RunError,
     group::LimitedWorker,
     job::{Hands, Opened, Outset, Prepared, start_child, stream_from},
+    keys::with_readable_keys,
     store::{Entry, Growing, Held, Planned, TaskKey},
     verifier_pool::ProgramOnly,
 };
@@ -192,13 +193,24 @@ impl<'a> Beginning<'a> {
     /// Executes, and tells of the plan.
     fn plan(self, outset: &Outset, from: u32, tell: &mpsc::Sender<News>) {
         let plan = || -> Result<Box<Made>, RunError> {
-            let mut child = self.child()?;
-            let cut = &mut |segments| {
-                // If nobody listens, the job is over.
-                let _ = tell.send(News::Cut(segments));
-            };
-            let (planned, usage) = outset.choose(&mut child, self.options, self.hands, from, cut)?;
-            Ok(Box::new((planned, usage, child)))
+            let Options { worker, memory, .. } = self.options;
+            let config = self.job.program_config.as_deref();
+            let mut told = false;
+            let made = with_readable_keys(worker, *memory, config, || {
+                if told {
+                    let text = "it told of segments, and then that it cannot read its keys";
+                    return Err(WorkerError::Protocol(text.into()));
+                }
+                let mut child = self.child()?;
+                let cut = &mut |segments| {
+                    told = true;
+                    // If nobody listens, the job is over.
+                    let _ = tell.send(News::Cut(segments));
+                };
+                let (planned, usage) = outset.choose(&mut child, self.options, self.hands, from, cut)?;
+                Ok((planned, usage, child))
+            })?;
+            Ok(Box::new(made))
         };
         let _ = tell.send(News::Planned(plan()));
     }
