@@ -133,9 +133,11 @@ impl worker::Engine for Child {
         Ok(keys::make(&configured(config)?)?)
     }
 
-    fn load(&mut self, image: Vec<u8>, config: Option<&str>, input: Input) -> Result<Loaded, Failure> {
+    fn load(&mut self, image: Vec<u8>, config: Option<&str>, encoded: Vec<u8>) -> Result<Loaded, Failure> {
         let program = Program::load(&image, config)?;
         drop(image);
+        let input = Input::decode(&encoded)?;
+        drop(encoded);
         // Tools that are ready for a program are ready for its next input, too.
         let same = |(old, _): &(Program, Input)| old.hash() == program.hash();
         if !self.job.as_ref().is_some_and(same) {

@@ -22,8 +22,7 @@ use super::{
     usage::{Meter, Usage},
 };
 use crate::{
-    Account, Boundary, FinalForm, Input, Level, Loaded, MemoryBudget, Plan, ProofOf, Segment, Shown,
-    Statement,
+    Account, Boundary, FinalForm, Level, Loaded, MemoryBudget, Plan, ProofOf, Segment, Shown, Statement,
 };
 
 /// The arguments of a child.
@@ -74,11 +73,12 @@ pub trait Engine {
     /// A text that is refused, or a configuration that has no keys.
     fn make_keys(&mut self, config: Option<&str>) -> Result<Vec<u8>, Failure>;
 
-    /// Works on this program and input from now on.
+    /// Works on this program and input from now on. The input is an encoded
+    /// [`Input`](crate::Input). Decoded, it takes more memory, so the program comes first.
     ///
     /// # Errors
-    /// A program, or its configuration, that is refused.
-    fn load(&mut self, image: Vec<u8>, config: Option<&str>, input: Input) -> Result<Loaded, Failure>;
+    /// A program, its configuration, or an input that is refused.
+    fn load(&mut self, image: Vec<u8>, config: Option<&str>, input: Vec<u8>) -> Result<Loaded, Failure>;
 
     /// Executes the program, and cuts the execution into segments that can be proven within
     /// `budget`. The same program, input and budget give the same plan.
@@ -271,10 +271,7 @@ fn answer(
     Ok(match request {
         Request::MakeKeys { config } => Answer::Keys(engine.make_keys(config.as_deref())?),
         Request::Load { config } => {
-            let [image, encoded] = exactly(files)?;
-            let input = Input::decode(&encoded)?;
-            // Loading takes far more memory than the file.
-            drop(encoded);
+            let [image, input] = exactly(files)?;
             Answer::Loaded(engine.load(image, config.as_deref(), input)?)
         }
         Request::Plan {
