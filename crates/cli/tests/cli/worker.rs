@@ -232,6 +232,51 @@ fn a_child_makes_keys_or_runs_programs_and_not_both() {
     assert!(KeyCache::new(keys).has(&VmConfig::riscv32()));
 }
 
+/// An error of the input would hide that of the program.
+#[test]
+fn a_program_is_refused_before_its_input_is_read() {
+    let mut worker = plain_engine_child(&data_dir().join("keys"), &[]);
+    let refused = |worker: &mut Worker, image: Vec<u8>| match worker.load(image, None, vec![0xff_u8]) {
+        Err(WorkerError::Failed(failure)) => failure,
+        other => panic!("{other:?}"),
+    };
+    let failure = refused(&mut worker, b"no program".to_vec());
+    assert!(matches!(failure, Failure::Program(_)), "{failure}");
+    let failure = refused(&mut worker, fs::read(guest("fibonacci")).unwrap());
+    assert!(matches!(failure, Failure::Input(_)), "{failure}");
+}
+
+/// Whoever sent it is to blame, however long the texts are that it has the child quote.
+#[test]
+fn a_false_proof_with_a_long_text_is_a_false_proof() {
+    let mut worker = plain_engine_child(&data_dir().join("keys"), &[]);
+    worker
+        .load(fs::read(guest("fibonacci")).unwrap(), None, Input::default())
+        .unwrap();
+    let long = "x".repeat(100 << 10);
+    let of_version = format!(r#"{{"version": "{long}", "proof": "00", "user_pvs_proof": "00"}}"#);
+    for file in [of_version, format!("{long:?}")] {
+        let of = ProofOf::Final { public_values: None };
+        let refused = worker.verify(of, file.into_bytes());
+        assert!(
+            matches!(refused, Err(WorkerError::Failed(Failure::Verify(_)))),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_child_of_another_build_ends_with_a_sentence() {
+    let mut config = worker_config(&data_dir().join("keys"), &[]);
+    config.engine.id.fingerprint = [7; 32];
+    let mut worker = Worker::spawn(&config).unwrap();
+    let died = worker.load(Vec::<u8>::new(), None, Input::default()).unwrap_err();
+    assert!(matches!(died, WorkerError::Died(_)), "{died}");
+    let text = died.to_string();
+    assert!(text.contains("the two are of different builds"), "{text}");
+    assert!(text.contains(&hex::encode([7; 32])), "{text}");
+}
+
 /// A command under a filter that answers for Landlock as a kernel does that has none.
 #[expect(unsafe_code, reason = "what runs between fork and exec is unsafe to choose")]
 fn without_landlock(mut command: Command) -> Command {
