@@ -16,8 +16,8 @@ use crate::{group::LimitedWorker, text::printable};
 pub const KEYS_MEMORY_MIN: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
 
 /// Has the keys of a configuration made, if there is no whole file of them. A child makes them, and
-/// ends then. It is held to `memory`, or to [`KEYS_MEMORY_MIN`]. Gives the child's usage; none if the
-/// file was there. Only a child that works with it can say whether it has keys:
+/// ends then. It is held to `memory`, or to [`KEYS_MEMORY_MIN`]. Gives the child's usage; none if
+/// the file was there. Only a child that works with it can say whether it has keys:
 /// [`with_readable_keys`].
 ///
 /// # Errors

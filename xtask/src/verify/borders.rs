@@ -39,6 +39,8 @@ const BORDERS: &[Border] = &[
             "crates/engine/",
             "crates/evm/",
             "crates/node/src/records/",
+            // The child itself.
+            "crates/openvm/src/child.rs",
             "guests/",
             "fuzz/",
         ],
