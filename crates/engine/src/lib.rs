@@ -25,6 +25,9 @@
 //!                                                      final proof                 a file of the engine's own format
 //! ```
 //!
+//! The kinds of nodes have their names from OpenVM's tree. Every engine has these levels; what it
+//! makes on each, and of how many children, is its own.
+//!
 //! What only one engine knows crosses as bytes ([`Segment::details`], [`Statement::baseline`]) or
 //! as the text of an error. Everything that a child answers is bounded by what it was asked.
 

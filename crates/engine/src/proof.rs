@@ -9,8 +9,9 @@ use crate::{Boundary, Level, Root, VerifyError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinalForm {
-    /// One more internal-recursive layer, as in OpenVM's own prover. The layer only makes the proof
-    /// smaller.
+    /// One more layer above the top node, which only makes the proof smaller: of OpenVM, an
+    /// internal-recursive one, as its own prover makes. An engine without such a layer makes both
+    /// forms alike.
     #[default]
     Small,
     /// The proof of the top node as it is, without further proving.
