@@ -69,7 +69,7 @@ pub(super) struct Offers {
 #[derive(Default)]
 struct Requester {
     jobs: BTreeMap<JobId, JobFacts>,
-    /// The engines that it greeted with last, if it has greeted.
+    /// The engines that it greeted with last, if this machine has one of them.
     engines: Option<Vec<EngineId>>,
     connected: bool,
     /// The time of the offer to it that it has not answered yet.
@@ -121,15 +121,17 @@ impl Offers {
     /// A requester that has these engines has greeted.
     pub(super) fn greeted(&mut self, peer: Peer, engines: &[EngineId], build: &str, now: Instant) {
         let other = engines::other(&self.engines, engines, build);
+        // Where they have none in common, `other` says why, better than each job could.
+        let known = other.is_none().then(|| engines.to_vec());
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
         requester.wakes = false;
         // Its process may be a new one, which does not know the holders of the files.
         for job in requester.jobs.values_mut() {
             job.files = Beforehand::default();
-            job.lacks = engines::lacks(&self.engines, Some(engines), job.engine);
+            job.lacks = engines::lacks(&self.engines, known.as_deref(), job.engine);
         }
-        requester.engines = Some(engines.to_vec());
+        requester.engines = known;
         (requester.next, requester.why) = match other {
             None => (None, None),
             Some(why) => (Some(now + LONG), Some(why)),
