@@ -195,8 +195,9 @@ pub struct ProveBlock {
     /// Prove each file on its own, the next one while the last is being finished
     #[arg(long)]
     pub each: bool,
-    /// With --each: which files go first, the highest number of all [default: 0]. One number for
-    /// all, or one for each file. Among equals the first file goes first
+    /// With --each: which files go first, the highest number of all [default: 0]
+    ///
+    /// One number for all, or one for each file. Among equals the first file goes first.
     #[arg(
         long,
         value_name = "N,...",
