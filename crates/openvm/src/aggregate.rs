@@ -75,8 +75,8 @@ impl<E: ProvingEngine> Aggregator<E> {
             })
     }
 
-    /// Makes the final proof of [`FinalForm::Small`](crate::FinalForm) of a tree whose top node is
-    /// `top`, on `level`.
+    /// Makes the final proof of [`FinalForm::Small`](myriad_engine::FinalForm) of a tree whose top
+    /// node is `top`, on `level`.
     ///
     /// `last_segment` is the proof of the program's last segment, which shows the public values.
     pub(crate) fn finish(
