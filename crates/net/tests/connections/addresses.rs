@@ -103,7 +103,7 @@ async fn herald(from: &str, to: &str, addresses: &[String]) -> JoinHandle<()> {
     let key = Keypair::generate_ed25519();
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
     let record = PeerRecord::new_interop(&key, addresses).unwrap();
-    let topic = gossipsub::IdentTopic::new("/myriad/jobs/3");
+    let topic = gossipsub::IdentTopic::new("/myriad/jobs/4");
     let mut swarm: Swarm<Alive<gossipsub::Behaviour>> = stranger(key, gossip);
     swarm.behaviour_mut().speaks.subscribe(&topic).unwrap();
     // It dials from where it listens.

@@ -150,7 +150,7 @@ struct Herald {
 impl Herald {
     /// Is connected with `victim` and known to it.
     async fn dial(victim: &str) -> Self {
-        let topic = gossipsub::IdentTopic::new("/myriad/jobs/3");
+        let topic = gossipsub::IdentTopic::new("/myriad/jobs/4");
         let mut swarm = stranger(Keypair::generate_ed25519(), gossip);
         swarm.behaviour_mut().speaks.subscribe(&topic).unwrap();
         swarm.dial(victim.parse::<Multiaddr>().unwrap()).unwrap();

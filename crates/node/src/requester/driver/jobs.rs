@@ -7,7 +7,7 @@ use std::sync::{
 
 use myriad_core::{JobId, Peer, TaskId};
 use tokio::sync::{
-    mpsc::{self, UnboundedSender},
+    mpsc::{self, UnboundedSender, WeakUnboundedSender},
     oneshot,
 };
 
@@ -73,23 +73,16 @@ impl<J: JobBackend> Clone for Jobs<J> {
 
 /// A job that the driver knows. It is withdrawn if this is dropped.
 pub struct Entered<J: JobBackend> {
-    withdrawal: Withdrawal<J>,
+    jobs: Jobs<J>,
+    entry: Entry,
     enough_for: Arc<AtomicUsize>,
 }
 
-/// Takes a job away as it was entered, and no later one of the same name.
+/// Takes a job away as it was entered, and no later one of the same name. The user of the job has
+/// it for as long as it likes, so it does not keep the driver from ending.
 pub struct Withdrawal<J: JobBackend> {
-    jobs: Jobs<J>,
+    commands: WeakUnboundedSender<Command<J>>,
     entry: Entry,
-}
-
-impl<J: JobBackend> Clone for Withdrawal<J> {
-    fn clone(&self) -> Self {
-        Self {
-            jobs: self.jobs.clone(),
-            entry: self.entry,
-        }
-    }
 }
 
 impl<J: JobBackend> Withdrawal<J> {
@@ -99,7 +92,9 @@ impl<J: JobBackend> Withdrawal<J> {
 
     /// The job is not wanted any more. If it has tasks, it ends with [`RunError::Interrupted`].
     pub fn withdraw(&self) {
-        self.jobs.tell(Command::WithdrawEntry(self.entry));
+        if let Some(commands) = self.commands.upgrade() {
+            let _ = commands.send(Command::WithdrawEntry(self.entry));
+        }
     }
 }
 
@@ -134,12 +129,9 @@ impl<J: JobBackend> Jobs<J> {
             number: entry.number,
             enough_for: told,
         });
-        let withdrawal = Withdrawal {
+        Entered {
             jobs: self.clone(),
             entry,
-        };
-        Entered {
-            withdrawal,
             enough_for,
         }
     }
@@ -153,8 +145,7 @@ impl<J: JobBackend> Jobs<J> {
 impl<J: JobBackend> Entered<J> {
     /// Tells provers where the files are: the job is being executed.
     pub fn announce(&self) {
-        let Withdrawal { jobs, entry } = &self.withdrawal;
-        jobs.tell(Command::Announce(*entry));
+        self.jobs.tell(Command::Announce(self.entry));
     }
 
     /// Whether so many tasks can be given out already: enough provers have the files
@@ -165,16 +156,18 @@ impl<J: JobBackend> Entered<J> {
 
     /// What takes the job away from another thread.
     pub fn withdrawal(&self) -> Withdrawal<J> {
-        self.withdrawal.clone()
+        Withdrawal {
+            commands: self.jobs.commands.downgrade(),
+            entry: self.entry,
+        }
     }
 
     /// The job has tasks. The result says how it has ended; there is none if the driver has ended
     /// before.
     pub fn open(&self, job: ServedJob, backend: J) -> oneshot::Receiver<Result<Ended<J>, RunError>> {
         let (ended, hears) = oneshot::channel();
-        let Withdrawal { jobs, entry } = &self.withdrawal;
-        jobs.tell(Command::Open {
-            entry: *entry,
+        self.jobs.tell(Command::Open {
+            entry: self.entry,
             job: Box::new(job),
             backend,
             ended,
@@ -185,6 +178,6 @@ impl<J: JobBackend> Entered<J> {
 
 impl<J: JobBackend> Drop for Entered<J> {
     fn drop(&mut self) {
-        self.withdrawal.withdraw();
+        self.jobs.tell(Command::WithdrawEntry(self.entry));
     }
 }
