@@ -39,7 +39,7 @@ struct Round {
     since: Time,
     bytes: u64,
     copies: usize,
-    /// Their networks, where these may be one person's.
+    /// Their networks.
     origins: BTreeSet<u64>,
 }
 
@@ -58,10 +58,11 @@ impl Link {
     }
 
     /// A stranger says that a copy has come. The rate follows from when the last one of a round
-    /// says so, so that they all have to lie to make it too high.
+    /// says so, so that they all have to lie to make it too high. One whose network is not known is
+    /// on this machine or near it, and shows nothing of the link to others.
     pub(super) fn stranger_has(&mut self, now: Time, since: Time, bytes: u64, origin: Option<u64>) {
         let round = &mut self.round;
-        if origin.is_some_and(|origin| !round.origins.insert(origin)) {
+        if !origin.is_some_and(|origin| round.origins.insert(origin)) {
             return;
         }
         round.since = if round.copies == 0 {

@@ -65,6 +65,19 @@ fn what_strangers_of_one_network_say_of_the_link_changes_nothing() {
 }
 
 #[test]
+fn what_strangers_near_by_say_of_the_link_changes_nothing() {
+    let mut spreading = spreading();
+    for number in 0..AT_ONCE_MIN {
+        let turn = spreading.turn(Time(0), JOB, stranger(number));
+        assert_eq!(turn, Turn::From(Sender::Requester));
+    }
+    for number in 0..AT_ONCE_MIN {
+        spreading.has_all(Time(1000), JOB, peer(number), false);
+    }
+    assert_eq!(spreading.link.rate, Link::new().rate);
+}
+
+#[test]
 fn what_strangers_with_leases_say_of_the_link_changes_nothing() {
     let mut spreading = spreading();
     for number in 0..AT_ONCE_MIN {

@@ -99,7 +99,8 @@ impl World<'_> {
             peer,
             bytes,
             believed: self.is_proven(side, peer),
-            origin: None,
+            // Each is at home, and no two are one person's.
+            origin: Some(place as u64),
         }
     }
 
