@@ -109,3 +109,20 @@ mod tests {
         assert!(postcard::from_bytes::<Plan>(&plan(SEGMENTS_MAX + 1)).is_err());
     }
 }
+
+#[cfg(test)]
+impl Segment {
+    /// The one segment of the shortest execution.
+    pub(crate) fn only() -> Self {
+        Self {
+            index: 0,
+            instret_start: 0,
+            num_insns: 1,
+            details: Vec::new(),
+            last: true,
+            cells: 1,
+            interactions: 1,
+            peak_bytes: 1,
+        }
+    }
+}

@@ -369,16 +369,7 @@ mod tests {
             final_root: root,
             exit_code: Some(u32::MAX),
         };
-        let segment = Segment {
-            index: 0,
-            instret_start: 0,
-            num_insns: 1,
-            details: Vec::new(),
-            last: true,
-            cells: 1,
-            interactions: 1,
-            peak_bytes: 1,
-        };
+        let segment = Segment::only();
         let boundaries = Request::Boundaries(vec![segment.clone(); 1000]);
         room(boundaries, Answer::Boundaries(vec![boundary; 1000]));
         let proof = |bytes| Answer::Proof(vec![0; bytes]);

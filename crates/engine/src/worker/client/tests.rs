@@ -56,19 +56,6 @@ fn padded(start: &[u8], bytes: usize) -> String {
 /// A usage of nothing, and then what is answered.
 const NO_USAGE: [u8; 8] = [0; 8];
 
-fn segment() -> Segment {
-    Segment {
-        index: 0,
-        instret_start: 0,
-        num_insns: 1,
-        details: Vec::new(),
-        last: true,
-        cells: 1,
-        interactions: 1,
-        peak_bytes: 1,
-    }
-}
-
 #[test]
 fn an_answer_is_as_long_as_what_was_asked_may_be_and_no_longer() {
     type Ask = fn(&mut Worker) -> Result<(), WorkerError>;
@@ -81,8 +68,8 @@ fn an_answer_is_as_long_as_what_was_asked_may_be_and_no_longer() {
         (Request::Aggregate { level: Level::LEAF }, |w| {
             w.aggregate(Level::LEAF, vec![vec![1]]).map(drop)
         }),
-        (Request::Boundaries(vec![segment()]), |w| {
-            w.boundaries(&[segment()]).map(drop)
+        (Request::Boundaries(vec![Segment::only()]), |w| {
+            w.boundaries(&[Segment::only()]).map(drop)
         }),
     ];
     for (request, ask) in asked {
