@@ -210,7 +210,10 @@ impl Lines {
             Event::Queued => job.says("waits for its turn"),
             Event::Preparing => job.works("reading keys, or making them on the first run"),
             Event::Planning => job.works("running the program"),
-            Event::Cut { .. } | Event::Planned { .. } => job.counts(),
+            Event::Cut { provers, .. } | Event::Planned { provers, .. } => {
+                job.counts();
+                self.lines_for(*provers);
+            }
             Event::Done { prover, task, .. } => {
                 job.counts();
                 self.leaves(*prover, (index, *task));
