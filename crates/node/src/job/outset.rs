@@ -79,18 +79,6 @@ impl Outset {
         self.loaded.engine
     }
 
-    /// The earlier plan of the job, if it still holds: the proofs that are there are of its
-    /// segments.
-    pub(crate) fn earlier(&self, options: &Options) -> Result<Option<Planned>, RunError> {
-        Ok(self.store.planned()?.filter(|planned| {
-            planned.memory_bytes == options.memory.bytes()
-                && planned.engine == self.engine()
-                && planned.plan.instructions <= options.max_instructions
-                && !planned.plan.segments.is_empty()
-                && self.allowed.contains(&planned.arities)
-        }))
-    }
-
     /// Executes in this child, and cuts. `cut` gets the segments of a job that has more than `from`
     /// of them, as soon as they are known.
     pub(crate) fn choose(
@@ -144,8 +132,9 @@ pub(crate) fn prepare(
     hands: Hands,
     observer: &mut dyn Observer,
 ) -> Result<(Prepared, Option<LimitedWorker>), RunError> {
+    let earlier = opened.earlier(options)?;
     let outset = Outset::new(opened, job, options, |_| {}, observer)?;
-    if let Some(planned) = outset.earlier(options)? {
+    if let Some(planned) = earlier {
         // The children prove at once. If the keys that are there cannot be read, the verifier has
         // them made anew.
         outset.verifying.statement()?;

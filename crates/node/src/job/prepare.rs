@@ -14,7 +14,10 @@ use myriad_engine::{
 };
 use myriad_net::blob::BlobStore;
 
-use super::{Event, Job, Observer, Options, Outcome, RunError, Stage, tree_choice::supposed};
+use super::{
+    Event, Job, Observer, Options, Outcome, RunError, Stage,
+    tree_choice::{allowed, supposed},
+};
 use crate::{
     Store,
     group::LimitedWorker,
@@ -90,23 +93,26 @@ impl Opened {
         &self.store
     }
 
-    /// Whether an earlier run has left a plan for these options.
-    pub(crate) fn has_plan(&self, options: &Options) -> Result<bool, RunError> {
-        let engine = self.loaded.engine;
-        Ok(self.store.planned()?.is_some_and(|planned| {
+    /// The earlier plan of the job, if it still holds for these options: the proofs that are there
+    /// are of its segments.
+    pub(crate) fn earlier(&self, options: &Options) -> Result<Option<Planned>, RunError> {
+        let allowed = allowed(&self.loaded, options.memory)?;
+        Ok(self.store.planned()?.filter(|planned| {
             planned.memory_bytes == options.memory.bytes()
-                && planned.engine == engine
+                && planned.engine == self.loaded.engine
                 && planned.plan.instructions <= options.max_instructions
+                && !planned.plan.segments.is_empty()
+                && allowed.contains(&planned.arities)
         }))
     }
 
-    /// The leases of an earlier run whose holders may still be at tasks of this one: its plan is
-    /// there for these options, or will be the same.
-    pub(crate) fn kept_leases(&self, options: &Options) -> Result<Vec<Held>, RunError> {
+    /// The leases of an earlier run whose holders may still be at tasks of this one: its plan holds
+    /// ([`Self::earlier`]), or will be the same.
+    pub(crate) fn kept_leases(&self, options: &Options, is_planned: bool) -> Result<Vec<Held>, RunError> {
         let engine = self.loaded.engine;
         let grows = self.store.growing_for(options.memory.bytes(), engine)?;
         // The plan that is there is taken. Another one that was being made is not.
-        if self.has_plan(options)? != grows.is_some() {
+        if is_planned != grows.is_some() {
             Ok(self.store.leases()?)
         } else {
             Ok(Vec::new())

@@ -127,8 +127,9 @@ impl<'a> Beginning<'a> {
     ) -> Result<Begun, RunError> {
         let Self { options, hands, .. } = self;
         let began = |stopper| self.children.register(stopper);
+        let earlier = opened.earlier(options)?;
         let outset = Outset::new(opened, self.job, options, began, observer)?;
-        if let Some(planned) = outset.earlier(options)? {
+        if let Some(planned) = earlier {
             outset.store.forget_growing()?;
             let prepared = outset.planned(planned, Usage::default())?;
             observer.event(&prepared.planned_event(hands));

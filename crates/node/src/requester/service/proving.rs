@@ -66,12 +66,12 @@ pub(super) fn prove(
     let mut told = Told { recorder, by_driver };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
-    let is_planned = opened.has_plan(options)?;
+    let is_planned = opened.earlier(options)?.is_some();
     // Those of this machine's own provers ended with it.
     let leased = if shared.owns {
         Vec::new()
     } else {
-        opened.kept_leases(options)?
+        opened.kept_leases(options, is_planned)?
     };
     let entered = shared.jobs.enter(NewJob {
         id: opened.id,
