@@ -221,10 +221,7 @@ impl Error {
                 RunError::Interrupted => "interrupted",
                 RunError::Cancelled => "cancelled",
                 RunError::Panicked { .. } => "bug",
-                RunError::Task { .. }
-                | RunError::Verifier(_)
-                | RunError::Unsound { .. }
-                | RunError::Bug { .. } => "engine",
+                RunError::Task { .. } | RunError::Verifier(_) | RunError::Unsound { .. } => "engine",
             },
             Self::Start(_)
             | Self::Identity(_)

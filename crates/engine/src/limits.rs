@@ -32,5 +32,8 @@ pub const NODE_PROOF_BYTES_MAX: usize = 8 << 20;
 /// Most bytes of the file of a final proof. OpenVM's has about 0.6 MB.
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 
+/// Most labels by which an account counts. A label is one byte of a mark.
+pub const LABELS_MAX: usize = 256;
+
 /// Most children of a node.
 pub const CHILDREN_MAX: usize = 8;

@@ -1,7 +1,5 @@
 //! A job as its engine has read it: what the rest has to know of a program before there is a plan.
 
-use std::fmt;
-
 use myriad_core::EngineId;
 use serde::{Deserialize, Serialize};
 
@@ -41,16 +39,6 @@ pub struct NodeMemory {
     pub internal_recursive_over_ones: Vec<u64>,
     /// Of the process that makes a final proof of [`FinalForm::Fast`].
     pub fast_final: u64,
-}
-
-/// Why the answer of an engine is not believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Absurd(String);
-
-impl fmt::Display for Absurd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 impl NodeMemory {
@@ -111,7 +99,7 @@ impl Loaded {
     }
 
     /// Checks that a tree can be made of what a child has answered.
-    pub(crate) fn check(&self) -> Result<(), Absurd> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let NodeMemory {
             leaf,
             internal_for_leaf,
@@ -131,16 +119,16 @@ impl Loaded {
         ];
         for (what, actual, least) in counts {
             if !(least..=CHILDREN_MAX).contains(&actual) {
-                return Err(Absurd(format!(
+                return Err(format!(
                     "{what} may have {actual} children, and {least} to {CHILDREN_MAX} are allowed"
-                )));
+                ));
             }
         }
         if self.costs.len() > COSTS_BYTES_MAX {
-            return Err(Absurd(format!(
+            return Err(format!(
                 "the name of its costs has {} bytes, and {COSTS_BYTES_MAX} are allowed",
                 self.costs.len()
-            )));
+            ));
         }
         Ok(())
     }
@@ -236,7 +224,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Loaded)| {
             let mut loaded = Loaded::pretended();
             change(&mut loaded);
-            loaded.check().unwrap_err().to_string()
+            loaded.check().unwrap_err()
         };
         for (text, change) in [
             (

@@ -81,6 +81,23 @@ pub(crate) fn segments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
 }
 
 #[cfg(test)]
+impl Segment {
+    /// The one segment of the shortest execution.
+    pub(crate) fn only() -> Self {
+        Self {
+            index: 0,
+            instret_start: 0,
+            num_insns: 1,
+            details: Vec::new(),
+            last: true,
+            cells: 1,
+            interactions: 1,
+            peak_bytes: 1,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -107,22 +124,5 @@ mod tests {
         let decoded: Plan = postcard::from_bytes(&plan(SEGMENTS_MAX)).unwrap();
         assert_eq!(decoded.segments.len(), SEGMENTS_MAX);
         assert!(postcard::from_bytes::<Plan>(&plan(SEGMENTS_MAX + 1)).is_err());
-    }
-}
-
-#[cfg(test)]
-impl Segment {
-    /// The one segment of the shortest execution.
-    pub(crate) fn only() -> Self {
-        Self {
-            index: 0,
-            instret_start: 0,
-            num_insns: 1,
-            details: Vec::new(),
-            last: true,
-            cells: 1,
-            interactions: 1,
-            peak_bytes: 1,
-        }
     }
 }

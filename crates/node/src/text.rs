@@ -1,4 +1,6 @@
-//! Makes text that a stranger may have influenced harmless to show.
+//! Texts that are shown: of strangers, made harmless, and of panics.
+
+use std::any::Any;
 
 use myriad_net::text;
 
@@ -9,6 +11,13 @@ const CHARS_MAX: usize = 2000;
 /// in a stranger's hands, and quotes the stranger's files.
 pub(crate) fn printable(text: &str) -> String {
     text::printable(text.trim(), CHARS_MAX)
+}
+
+/// What a panic says.
+pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a text")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use myriad_node::{
     Event, Outcome, RunError, job_id, local,
-    requester::{Limits, Service, Submission},
+    requester::{JOBS_MAX, Limits, Service, Submission},
 };
 use serde::Serialize;
 
@@ -26,8 +26,8 @@ use crate::{
     terminal,
 };
 
-/// Files that are proven by one command: their inputs are all in memory.
-const FILES_MAX: usize = 256;
+/// Files that are proven by one command: as many as a service takes.
+const FILES_MAX: usize = JOBS_MAX;
 
 /// What a job's thread has to say.
 enum News {

@@ -1,6 +1,6 @@
 //! `myriad jobs`: the jobs that were started on this machine.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anstyle::Style;
 use myriad_engine::MemoryBudget;
@@ -180,7 +180,6 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
     settings.proof = record.final_form;
     settings.out = record.out_dir;
     let flags = ProverFlags::of(record.fleet, args.net.clone());
-    let job = Arc::new(job);
     let outcome = prove(&job, &settings, &flags, args.data.json)?;
     let context = report::Context {
         json: args.data.json,

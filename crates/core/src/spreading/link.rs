@@ -44,16 +44,11 @@ struct Round {
 }
 
 impl Link {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             sending: 0,
             rate: RATE_FIRST,
-            round: Round {
-                since: Time(0),
-                bytes: 0,
-                copies: 0,
-                origins: BTreeSet::new(),
-            },
+            round: Round::default(),
         }
     }
 

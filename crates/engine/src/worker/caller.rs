@@ -69,7 +69,8 @@ mod tests {
             name: "other".parse().unwrap(),
             ..own
         };
-        let other_version = expected(&own).replace("protocol 1,", "protocol 0,");
+        let version = format!("protocol {WORKER_PROTOCOL_VERSION},");
+        let other_version = expected(&own).replace(&version, "protocol 0,");
         for said in [
             expected(&other_build),
             expected(&other_engine),

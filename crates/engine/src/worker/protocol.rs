@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::usage::Usage;
 use crate::{
     Account, AggregateError, Boundary, CHILDREN_MAX, ExecuteError, FINAL_PROOF_BYTES_MAX, FinalForm,
-    InputError, KEY_FILE_BYTES_MAX, KeyError, Level, Loaded, MemoryBudget, NODE_PROOF_BYTES_MAX,
+    InputError, KEY_FILE_BYTES_MAX, KeyError, LABELS_MAX, Level, Loaded, MemoryBudget, NODE_PROOF_BYTES_MAX,
     PLAN_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, Plan, ProofOf, ProveError, SEGMENT_PROOF_BYTES_MAX, Segment,
     Shown, Statement, VerifyError, quoted,
 };
@@ -27,10 +27,10 @@ pub(super) const FAILURE_BYTES_MAX: usize = 32 << 10;
 const AROUND_BYTES_MAX: usize = 1 << 10;
 /// Most bytes of a boundary: two pcs, two digests of eight words, and an exit code.
 const BOUNDARY_BYTES_MAX: usize = 2 * 5 + 2 * 8 * 5 + 6;
-/// Most bytes of a statement beside the file that belongs to it; and of that file.
+/// Most bytes of a statement, with the file that belongs to it.
 const STATEMENT_BYTES_MAX: usize = 64 << 10;
-/// Most bytes of an account: three numbers for each of 256 labels.
-const SPENT_BYTES_MAX: usize = 256 * 3 * 10;
+/// Most bytes of an account: three numbers for each label.
+const SPENT_BYTES_MAX: usize = LABELS_MAX * 3 * 10;
 
 /// A request, and the number of bytes of each file that follows it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -385,7 +385,7 @@ mod tests {
             cells: u64::MAX,
         };
         let account = Account {
-            spent: vec![spent; 256],
+            spent: vec![spent; LABELS_MAX],
             public_values: vec![0; PUBLIC_VALUES_BYTES_MAX],
         };
         let max_instructions = u64::MAX;

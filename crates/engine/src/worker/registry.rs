@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use myriad_core::{EngineId, EngineName};
+use myriad_core::EngineName;
 use thiserror::Error;
 
 use super::config::WorkerConfig;
@@ -13,7 +13,7 @@ pub struct Engines(BTreeMap<EngineName, WorkerConfig>);
 
 /// A job has an engine that this machine has not.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("this machine has no engine `{wanted}`, but {}", has(.there))]
+#[error("this machine has no engine `{wanted}`, but {}: use a build of myriad that has it", has(.there))]
 pub struct NoEngine {
     pub wanted: EngineName,
     /// The engines that there are.
@@ -41,11 +41,6 @@ impl Engines {
             wanted: name,
             there: self.0.keys().copied().collect(),
         })
-    }
-
-    /// The engines, in the order of their names.
-    pub fn ids(&self) -> impl Iterator<Item = EngineId> {
-        self.0.values().map(|config| config.engine.id)
     }
 }
 
@@ -90,15 +85,14 @@ mod tests {
         let id = config.engine.id;
         let engines: Engines = [config].into_iter().collect();
         assert!(engines.get(id.name).is_ok());
-        assert_eq!(engines.ids().collect::<Vec<_>>(), [id]);
         let missing = |engines: &Engines| engines.get("other".parse().unwrap()).unwrap_err().to_string();
         assert_eq!(
             missing(&engines),
-            "this machine has no engine `other`, but `pretended`"
+            "this machine has no engine `other`, but `pretended`: use a build of myriad that has it"
         );
         assert_eq!(
             missing(&Engines::default()),
-            "this machine has no engine `other`, but none at all"
+            "this machine has no engine `other`, but none at all: use a build of myriad that has it"
         );
     }
 }

@@ -297,8 +297,6 @@ pub enum RunError {
     Interrupted,
     #[error("cancelled; accepted proofs are kept, and the same command continues from there")]
     Cancelled,
-    #[error("a bug in myriad, at {task}: {reason}")]
-    Bug { task: TaskId, reason: String },
     #[error(
         "a bug in myriad ended this job: {reason}; accepted proofs are kept, and the same command continues from there"
     )]

@@ -19,6 +19,7 @@ use crate::{
     Job, Options, RunError,
     group::LimitedWorker,
     job::{Prepared, level, start_child},
+    text::of_panic,
     verifier_pool::{NoVerifier, Objection},
 };
 
@@ -108,12 +109,8 @@ impl Shared<'_> {
                 },
             }))
             .unwrap_or_else(|panic| {
-                let said = panic.downcast_ref::<String>().map(String::as_str);
-                let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-                Answer::Done(Err(RunError::Bug {
-                    task,
-                    reason: said.unwrap_or("no message").to_owned(),
-                }))
+                let reason = format!("at {task}: {}", of_panic(&*panic));
+                Answer::Done(Err(RunError::Panicked { reason }))
             });
             if answers.send((child, task, answer)).is_err() {
                 return;

@@ -53,7 +53,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
 pub use driver::{Driver, Entered, Jobs, NewJob, Withdrawal};
-pub use queue::Limits;
+pub use queue::{JOBS_MAX, Limits};
 pub use service::{Canceller, JobHandle, Refused, Service, Submission};
 
 use crate::{Event, Job, Observer, Options, Outcome, RunError};

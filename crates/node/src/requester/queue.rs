@@ -44,13 +44,16 @@ pub struct Limits {
     pub jobs: usize,
 }
 
+/// The default of [`Limits::jobs`].
+pub const JOBS_MAX: usize = 256;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             planned: 1,
             in_work: 4,
             in_work_max: 12,
-            jobs: 256,
+            jobs: JOBS_MAX,
         }
     }
 }

@@ -125,13 +125,8 @@ pub enum StoreError {
 /// Identifies the request to prove a program on an input: the same program, configuration and input
 /// have the same id.
 pub fn job_id(loaded: &Loaded) -> JobId {
-    job_id_of(&loaded.program, &loaded.input)
-}
-
-/// [`job_id`] from the hashes of program and input.
-fn job_id_of(program: &[u8; 32], input: &[u8; 32]) -> JobId {
     let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
-    hasher.update(program).update(input);
+    hasher.update(&loaded.program).update(&loaded.input);
     JobId(*hasher.finalize().as_bytes())
 }
 

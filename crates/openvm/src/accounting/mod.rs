@@ -11,7 +11,7 @@
 
 use std::slice;
 
-use myriad_engine::{Account, ExecuteError, Input, Spent};
+use myriad_engine::{Account, ExecuteError, Input, LABELS_MAX, Spent};
 use openvm_circuit::{
     arch::{
         ExecuteFunc, ExecutionCtxTrait, ExecutionError, ExecutorInventory, InterpreterMeteredExecutor,
@@ -30,8 +30,6 @@ use crate::{
     stdin::stdin,
 };
 
-/// Labels are numbers of 8 bits.
-const LABELS: usize = 256;
 /// The most marks that are open at once; a mark inside of that many counts for the innermost.
 const OPEN_MAX: usize = 64;
 
@@ -112,7 +110,7 @@ struct Tally {
     whole: bool,
     /// The labels around it, and whether each is one for all that is called.
     around: Vec<(u8, bool)>,
-    spent: Box<[Spent; LABELS]>,
+    spent: Box<[Spent; LABELS_MAX]>,
 }
 
 impl Tally {
@@ -138,7 +136,7 @@ impl Tally {
             label: 0,
             whole: false,
             around: Vec::new(),
-            spent: Box::new([Spent::default(); LABELS]),
+            spent: Box::new([Spent::default(); LABELS_MAX]),
         }
     }
 

@@ -152,11 +152,6 @@ impl Verifier {
         }
     }
 
-    /// The verifying key of the final proof in the encoding of OpenVM's `internal_recursive.vk`.
-    pub fn aggregation_vk(&self) -> Vec<u8> {
-        bitcode::serialize(&self.final_proof.mvk).expect("a key has an encoding")
-    }
-
     /// Verifies a segment proof; `public_values` are those that the last segment has to reveal, and
     /// none for any other.
     ///

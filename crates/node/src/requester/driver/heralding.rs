@@ -66,7 +66,11 @@ impl<J: JobBackend> Driver<J> {
 
     /// Finds out for how many tasks of each job enough provers have the files.
     pub(super) fn look(&mut self) {
-        let served = self.peers.hellos().filter(|(_, hello)| self.is_served(hello));
+        let names = self.engine_names();
+        let served = self
+            .peers
+            .hellos()
+            .filter(|(_, hello)| self.is_served(&names, hello));
         let (mut proven, mut strangers) = (0, 0);
         for (peer, _) in served {
             let count = if self.is_proven(peer) {

@@ -352,7 +352,7 @@ impl<J: JobBackend> Driver<J> {
 
     fn handle_greeting(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) {
         let lacks = match hello.role {
-            Role::Prover => self.lacks_engine(&hello.engines),
+            Role::Prover => self.lacks_engine(&self.engine_names(), &hello.engines),
             Role::Requester | Role::Bootstrap => None,
         };
         let notice =

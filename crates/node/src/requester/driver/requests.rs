@@ -113,11 +113,11 @@ impl<J: JobBackend> Driver<J> {
         let standing = self.requester.standing(peer);
         let is_banned = standing.is_some_and(|standing| standing.banned.is_some());
         let hello = self.peers.hello(peer).map(|(hello, _)| hello);
-        !is_banned && hello.is_some_and(|hello| self.is_served(hello))
+        !is_banned && hello.is_some_and(|hello| self.is_served(&self.engine_names(), hello))
     }
 
     /// The engines of the jobs; while there are none, those of this build.
-    fn engine_names(&self) -> BTreeSet<EngineName> {
+    pub(super) fn engine_names(&self) -> BTreeSet<EngineName> {
         let open = self.jobs.values().map(|job| job.files.engine.name);
         let heralded = self.heralded.values().map(|job| job.files.engine.name);
         let names: BTreeSet<EngineName> = open.chain(heralded).collect();
@@ -128,17 +128,16 @@ impl<J: JobBackend> Driver<J> {
         }
     }
 
-    /// Why a prover with these engines cannot do the jobs' tasks; none if it can. It has to have
-    /// all of their engines, since the state machine gives it a task of any job.
-    pub(super) fn lacks_engine(&self, theirs: &[EngineId]) -> Option<String> {
+    /// Why a prover with these engines cannot do tasks of jobs of the named ones; none if it can.
+    /// It has to have all of them, since the state machine gives it a task of any job.
+    pub(super) fn lacks_engine(&self, names: &BTreeSet<EngineName>, theirs: &[EngineId]) -> Option<String> {
         let own = self.network.engines();
-        let mut names = self.engine_names().into_iter();
-        names.find_map(|name| other_engine(name, own, theirs))
+        names.iter().find_map(|&name| other_engine(name, own, theirs))
     }
 
-    /// Whether a peer with this greeting may do tasks of the jobs.
-    pub(super) fn is_served(&self, hello: &Hello) -> bool {
-        hello.role == Role::Prover && self.lacks_engine(&hello.engines).is_none()
+    /// Whether a peer with this greeting may do tasks of jobs of the named engines.
+    pub(super) fn is_served(&self, names: &BTreeSet<EngineName>, hello: &Hello) -> bool {
+        hello.role == Role::Prover && self.lacks_engine(names, &hello.engines).is_none()
     }
 
     /// Whether a peer has delivered before.
@@ -157,13 +156,13 @@ impl<J: JobBackend> Driver<J> {
         if let Some(refusal) = self.no_offers() {
             return reply.send(refusal);
         }
+        let names = self.engine_names();
         let (other, origin) = match self.peers.hello(peer) {
-            Some((hello, origin)) => (self.lacks_engine(&hello.engines), origin),
+            Some((hello, origin)) => (self.lacks_engine(&names, &hello.engines), origin),
             None => (Some("it has not greeted".into()), None),
         };
         let not_offered = || {
-            let mut names = self.engine_names().into_iter();
-            let name = names.find(|name| !offer.engines.contains(name))?;
+            let name = names.iter().find(|name| !offer.engines.contains(name))?;
             Some(format!("it offers no engine `{name}`"))
         };
         let other = other.or_else(not_offered);

@@ -45,6 +45,7 @@ use crate::{
     job::{Hands, one_machine},
     peers::Peers,
     records,
+    text::of_panic,
 };
 
 /// The pause between looks at whether another process wants a job to be cancelled.
@@ -122,11 +123,15 @@ impl Ticket {
     }
 }
 
-/// A service has no room for a job.
+/// A service has no room for the jobs that were submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("there are {jobs} jobs already, and no more are taken; submit it again when one has ended")]
+#[error(
+    "there are {jobs} jobs, and {more} more were submitted; {max} are allowed: submit fewer, or when others have ended"
+)]
 pub struct Refused {
     pub jobs: usize,
+    pub more: usize,
+    pub max: usize,
 }
 
 /// A job, how it is to be proven, and what hears of it: in a thread of the job's own.
@@ -242,9 +247,9 @@ impl Service {
         let shared = &self.shared;
         let now = Instant::now();
         let mut live = shared.live();
-        let jobs = live.tickets.len();
-        if jobs + submissions.len() > shared.limits.jobs {
-            return Err(Refused { jobs });
+        let (jobs, more, max) = (live.tickets.len(), submissions.len(), shared.limits.jobs);
+        if jobs + more > max {
+            return Err(Refused { jobs, more, max });
         }
         let placed: Vec<_> = submissions
             .into_iter()
@@ -410,9 +415,7 @@ impl Drop for Entering<'_> {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> RunError {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     RunError::Panicked {
-        reason: text.unwrap_or("a panic without a text").to_owned(),
+        reason: of_panic(panic).to_owned(),
     }
 }

@@ -231,7 +231,14 @@ fn jobs_that_wait_are_cancelled_and_more_than_there_is_room_for_are_refused() {
     let second = bench.submit(2, 0);
     second.is_queued();
     let refused = bench.submit_by(3, 0, |_| {}).map(drop);
-    assert_eq!(refused, Err(Refused { jobs: 2 }));
+    assert_eq!(
+        refused,
+        Err(Refused {
+            jobs: 2,
+            more: 1,
+            max: 2
+        })
+    );
     second.handle.canceller().cancel();
     bench.is_cancelled(second.handle);
     let third = bench.submit(3, 0);
