@@ -280,6 +280,9 @@ fn a_job_of_an_engine_that_is_not_there_is_given_back_by_name() {
     let EngineError::Unwilling(why) = child.work(&files, &piece).unwrap_err() else {
         panic!("it has no such engine");
     };
-    assert_eq!(why, "this machine has no engine `other`, but `pretended`");
+    assert_eq!(
+        why,
+        "this machine has no engine `other`, but `pretended`: use a build of myriad that has it"
+    );
     assert_eq!(child.facts(files.engine.name).unwrap_err().to_string(), why);
 }
