@@ -16,7 +16,7 @@ use myriad_engine::MemoryBudget;
 use myriad_node::{
     Machine,
     bench::{self, BenchOptions, Step},
-    prover::PROFILE_FILE,
+    prover::profile_file,
 };
 use myriad_sim::charts::charts;
 use serde::Serialize;
@@ -85,7 +85,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
     let path = args
         .out
         .clone()
-        .unwrap_or_else(|| settings.data_dir.join(PROFILE_FILE));
+        .unwrap_or_else(|| settings.data_dir.join(profile_file(settings.engine.facts.id.name)));
     profile.validate().map_err(|source| Error::Profile {
         path: path.clone(),
         source,
