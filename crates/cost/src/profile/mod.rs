@@ -85,7 +85,7 @@ pub enum Vm {
     /// RV32IM with extensions, such as keccak and secp256k1 in `evm-block`.
     Extended,
     /// RISC Zero's, whose segments have a power of two of rows, and whose nodes are all alike. The
-    /// *cells* of its segments are their rows, and it counts no interactions.
+    /// cells of its segments are those of all rows, and it counts no interactions.
     Risc0,
 }
 

@@ -251,7 +251,7 @@ mod tests {
             let arities = allowed(&loaded, budget).unwrap();
             let mut plan = plan(5);
             for segment in &mut plan.segments {
-                segment.cells = 1 << 16;
+                segment.cells = 20 << 20;
             }
             let hands = Hands {
                 children: 2,
