@@ -68,7 +68,7 @@ fn evm_block() -> Result<Subject, Error> {
         short: block(SHORT_TXS)?,
         name: program.name,
         image: program.image,
-        program_config: program.openvm_toml,
+        program_config: program.config,
         whole_budget: MemoryBudget::from_bytes(640 << 20),
     })
 }
