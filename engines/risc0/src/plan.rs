@@ -3,7 +3,7 @@
 use myriad_engine::{
     Boundary, ExecuteError, MemoryBudget, Plan, ProveError, SEGMENTS_MAX, Segment, worker::Reports,
 };
-use risc0_circuit_rv32im::execute;
+use risc0_circuit_rv32im::{Rv32imV2Claim, execute};
 use risc0_zkvm::ExitCode;
 
 use crate::{
@@ -80,21 +80,31 @@ pub(crate) fn plan(
             });
         }
         let num_insns = u64::from(cut.suspend_cycle);
+        let last = cut.claim.terminate_state.is_some();
+        let before = instructions;
+        instructions += num_insns;
+        // Where the execution was stopped, the segment is none of a plan.
+        if instructions > max_instructions || (!last && instructions == max_instructions) {
+            return Err(ExecuteError::TooLong {
+                max: max_instructions,
+                actual: instructions,
+                output: execution.printed(),
+            });
+        }
         let details = Details {
             cut_po2,
             po2: cut.po2,
         };
         segments.push(Segment {
             index: segments.len() as u32,
-            instret_start: instructions,
+            instret_start: before,
             num_insns,
             details: details.encode(),
-            last: cut.claim.terminate_state.is_some(),
+            last,
             cells: memory::segment_cells(cut.po2),
             interactions: 0,
             peak_bytes: memory::segment_bytes(cut.po2).saturating_add(held),
         });
-        instructions += num_insns;
         end = Some(cut.claim);
         if let Some(Reports { from, tell }) = &mut reports
             && segments.len() > *from
@@ -103,14 +113,17 @@ pub(crate) fn plan(
             told = segments.len();
         }
     }
+    let end = end.expect("an execution has a last segment, which ends it");
+    Ok(Plan {
+        segments,
+        public_values: revealed(&execution, &end)?,
+        instructions,
+    })
+}
+
+/// What a program that has ended reveals, if a receipt can be made of it.
+fn revealed(execution: &Execution, end: &Rv32imV2Claim) -> Result<Vec<u8>, ExecuteError> {
     let output = || execution.printed();
-    let end = end
-        .filter(|claim| claim.terminate_state.is_some())
-        .ok_or_else(|| ExecuteError::TooLong {
-            max: max_instructions,
-            actual: instructions,
-            output: output(),
-        })?;
     let trapped = |reason: String| ExecuteError::Trapped {
         reason,
         output: output(),
@@ -133,11 +146,7 @@ pub(crate) fn plan(
                       risc0_zkvm::guest::entry! does";
         return Err(trapped(reason.into()));
     }
-    Ok(Plan {
-        segments,
-        public_values,
-        instructions,
-    })
+    Ok(public_values)
 }
 
 /// Executes the first `instructions` user cycles.
