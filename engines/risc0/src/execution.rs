@@ -18,7 +18,7 @@ use std::{
 use anyhow::anyhow;
 use myriad_engine::{ExecuteError, quoted};
 use risc0_circuit_rv32im::{
-    MAX_INSN_CYCLES, MAX_INSN_CYCLES_LOWER_PO2,
+    MAX_INSN_CYCLES,
     execute::{CycleLimit, Executor, Segment},
 };
 
@@ -29,9 +29,14 @@ use crate::{
 };
 
 /// From this size on, a segment leaves room for the longest instruction, which is one of big
-/// integers. The room is two thirds of a segment of 2^15 rows, so that smaller ones have it only
-/// for others.
+/// integers. That is most of a segment of 2^15 rows, so smaller ones have room only for others.
 const LONG_INSTRUCTIONS_PO2: u32 = 17;
+
+/// The room of smaller segments. To read or hash takes up to two pages that are written, two that
+/// are read, and one with the instruction. A page is 322 cycles and its way to the root 286, both
+/// twice if it is written (`execute/pager.rs` of the circuit): 4,256, and up to 1,100 for the work
+/// itself. RISC Zero's own 2,000 for segments below 2^15 are those of a store to one page.
+const SHORT_INSTRUCTION_CYCLES: usize = 6_000;
 
 /// An execution on its way.
 pub(crate) struct Execution {
@@ -59,7 +64,7 @@ impl Execution {
         let host = Host::new(Arc::clone(&job.stdin), &job.seed(), Arc::clone(&said));
         let image = job.program.image.clone();
         let room = if cut_po2 < LONG_INSTRUCTIONS_PO2 {
-            MAX_INSN_CYCLES_LOWER_PO2
+            SHORT_INSTRUCTION_CYCLES
         } else {
             MAX_INSN_CYCLES
         };
