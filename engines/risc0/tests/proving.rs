@@ -8,41 +8,22 @@
 #[allow(dead_code, reason = "the unit tests have more programs")]
 mod samples;
 
+#[allow(dead_code, reason = "other tests use more of it")]
+mod common;
+
 use std::{fmt::Display, ops::RangeInclusive};
 
+use common::worker;
 use myriad_engine::{
-    AggregateError, Boundary, FinalForm, Input, Level, MemoryBudget, Plan, ProofOf, Segment, Shown,
-    VerifyError, known,
-    worker::{Failure, Usage, Worker, WorkerConfig, WorkerError, data_bytes_max},
+    AggregateError, Boundary, FinalForm, Level, MemoryBudget, Plan, ProofOf, Segment, Shown, VerifyError,
+    worker::{Failure, Usage, Worker, WorkerError},
 };
 use risc0_zkvm::{Digest, Receipt};
 
-const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
 /// Segments of 2^15 rows fit it.
 const SMALL: MemoryBudget = MemoryBudget::from_bytes(512 << 20);
 /// A program of two such segments, with three cycles for each step.
 const STEPS: u32 = 9_000;
-
-fn worker(elf: &[u8], input: u32) -> Worker {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let keys = env!("CARGO_TARGET_TMPDIR");
-    let mut worker = Worker::spawn(&WorkerConfig {
-        engine: known::risc0(),
-        command: env!("CARGO_BIN_EXE_myriad-engine-risc0").into(),
-        args: vec![
-            "--keys".into(),
-            keys.into(),
-            "--data-bytes-max".into(),
-            data_bytes_max(MEMORY, threads).to_string(),
-        ],
-        keys: keys.into(),
-        threads,
-    })
-    .unwrap();
-    let input = Input::from_bytes(input.to_le_bytes().to_vec()).unwrap();
-    worker.load(elf, None, input).unwrap();
-    worker
-}
 
 fn told<T>(what: impl Display, (result, usage): (T, Usage)) -> T {
     println!(
