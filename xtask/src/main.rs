@@ -21,7 +21,8 @@ Developer commands of Myriad
 Usage:
   cargo xtask verify [--only STEP]...    all checks but the tests; never writes
   cargo xtask fix                        repair what tools can repair
-  cargo xtask guests                     build every guest of guests/ into guests/elf/
+  cargo xtask guests                     build every guest into the folder elf/ of its workspace
+                     --only FOLDER       only those of a workspace, such as guests
   cargo xtask guests --check             compare ELFs with their sources, without building
   cargo xtask guests --check --rebuild   also build them elsewhere, and compare bytes
                      --must-compare      fail where another toolchain built them, rather than pass
@@ -77,19 +78,24 @@ fn verify_command(mut arguments: lexopt::Parser) -> Result<ExitCode> {
 
 fn guests_command(mut arguments: lexopt::Parser) -> Result<ExitCode> {
     let (mut check, mut rebuild, mut must_compare) = (false, false, false);
+    let mut only = Vec::new();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("check") => check = true,
             Long("rebuild") => rebuild = true,
             Long("must-compare") => must_compare = true,
+            Long("only") => only.push(arguments.value()?.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
     if must_compare && !(check && rebuild) {
         bail!("--must-compare belongs to --check --rebuild; without these, nothing is built to compare with");
     }
+    if check && !only.is_empty() {
+        bail!("--only belongs to a build: --check is of all guests");
+    }
     match (check, rebuild) {
-        (false, false) => guests::build_all(repository()).map(|()| ExitCode::SUCCESS),
+        (false, false) => guests::build_all(repository(), &only).map(|()| ExitCode::SUCCESS),
         (false, true) => bail!("--rebuild belongs to --check; without it, guests are always built"),
         (true, false) => Ok(exit_code(guests::check(repository())?)),
         (true, true) => {

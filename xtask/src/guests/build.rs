@@ -3,7 +3,7 @@
 //!
 //! Two things would let a path of the machine into the ELF. Panic messages name source files:
 //! `--remap-path-prefix` renames each root that a source can come from. And cargo mixes the
-//! absolute path of a package outside the workspace (such as `crates/evm`, for `guests/`) into the
+//! absolute path of a package outside the workspace (such as `crates/evm`, for all guests) into the
 //! names of its symbols, which order the code. So every build sees its checkout under one fixed
 //! path, a symbolic link.
 
@@ -18,13 +18,16 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{guest::Guest, toolchain::Toolchain};
+use super::{
+    guest::{Guest, SETS, Set},
+    toolchain::Toolchain,
+};
 use crate::output;
 
 const TARGET: &str = "riscv32im-risc0-zkvm-elf";
 
-/// The flags of `openvm-build` 2.0.2 (`encode_rust_flags`); the text start is
-/// `openvm_platform::memory::TEXT_START`.
+/// The flags of `openvm-build` 2.0.2 (`encode_rust_flags`), which are also those of `risc0-build`
+/// 3.0.7. The text start is `TEXT_START` of both platforms.
 pub const RUSTFLAGS: &[&str] = &[
     "-Cpasses=lower-atomic",
     "-Clink-arg=-Ttext=0x00200800",
@@ -76,12 +79,14 @@ impl<'a> Builder<'a> {
             cargo_home,
             rustflags: String::new(),
         };
-        output(
-            builder
-                .cargo("fetch")
-                .args(["--manifest-path"])
-                .arg(builder.manifest()),
-        )?;
+        for set in SETS {
+            output(
+                builder
+                    .cargo("fetch")
+                    .args(["--manifest-path"])
+                    .arg(builder.manifest(set)),
+            )?;
+        }
 
         let mut flags: Vec<String> = RUSTFLAGS.iter().map(|&flag| flag.to_owned()).collect();
         flags.push(format!("-Clinker={}", toolchain.linker.display()));
@@ -101,7 +106,7 @@ impl<'a> Builder<'a> {
 
     /// Guests are built one by one: built together, each would get the features of the others'
     /// dependencies.
-    pub fn build(&self, guest: &Guest) -> Result<Built> {
+    pub fn build(&self, set: &Set, guest: &Guest) -> Result<Built> {
         let package = &guest.package.name;
         let mut build = self.cargo("build");
         build
@@ -113,10 +118,11 @@ impl<'a> Builder<'a> {
                 package,
                 "--manifest-path",
             ])
-            .arg(self.manifest())
+            .arg(self.manifest(set))
             .arg("--target-dir")
             .arg(&self.target)
-            .env("CARGO_ENCODED_RUSTFLAGS", &self.rustflags);
+            .env("CARGO_ENCODED_RUSTFLAGS", &self.rustflags)
+            .envs(set.environment.iter().copied());
         if let Some(features) = &guest.features {
             build.args(["--no-default-features", "--features", &features.join(",")]);
         }
@@ -152,8 +158,8 @@ impl<'a> Builder<'a> {
         command
     }
 
-    fn manifest(&self) -> PathBuf {
-        self.checkout.link().join("guests/Cargo.toml")
+    fn manifest(&self, set: &Set) -> PathBuf {
+        self.checkout.link().join(set.manifest())
     }
 
     fn refuse_machine_paths(&self, guest: &str, elf: &[u8]) -> Result<()> {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{
     build::{CARGO_FLAGS, RUSTFLAGS},
-    guest::Guest,
+    guest::{Guest, Set},
 };
 use crate::metadata::{self, Dependency, Package};
 
@@ -34,7 +34,7 @@ pub fn sources<'a>(repository: &Path, names: impl IntoIterator<Item = &'a String
 }
 
 /// Hashes of what steers the build besides the sources.
-pub fn settings(repository: &Path, guest: &Guest) -> Result<Hashes> {
+pub fn settings(repository: &Path, set: &Set, guest: &Guest) -> Result<Hashes> {
     let mut hashes = Hashes::new();
     if let Some(features) = &guest.features {
         hashes.insert(
@@ -46,18 +46,21 @@ pub fn settings(repository: &Path, guest: &Guest) -> Result<Hashes> {
         "flags".to_owned(),
         hash(json!([CARGO_FLAGS, RUSTFLAGS]).to_string().as_bytes()),
     );
+    if !set.environment.is_empty() {
+        hashes.insert(
+            "environment".to_owned(),
+            hash(json!(set.environment).to_string().as_bytes()),
+        );
+    }
 
-    let mut workspace: toml::Table = read_toml(&repository.join("guests/Cargo.toml"))?;
+    let mut workspace: toml::Table = read_toml(&repository.join(set.manifest()))?;
     // Its members are guests themselves, and what these inherit is in their own hashes.
     workspace.remove("workspace");
-    hashes.insert(
-        "guests/Cargo.toml".to_owned(),
-        hash(workspace.to_string().as_bytes()),
-    );
+    hashes.insert(set.manifest(), hash(workspace.to_string().as_bytes()));
 
-    let lock: Lock = read_toml(&repository.join("guests/Cargo.lock"))?;
+    let lock: Lock = read_toml(&repository.join(set.lock()))?;
     hashes.insert(
-        "guests/Cargo.lock".to_owned(),
+        set.lock(),
         hash(
             json!(lock.dependencies_of(&guest.package.name))
                 .to_string()

@@ -1,4 +1,4 @@
-//! `guests/elf/MANIFEST.toml`: for each ELF, its hash, its toolchain, and the hashes of its inputs.
+//! `elf/MANIFEST.toml` of a workspace of guests: for each ELF, its hash, its toolchain, and the hashes of its inputs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     build::Built,
-    guest::{Guest, elf_folder, elf_path},
+    guest::{Guest, Set},
     inputs::{self, Hashes},
     toolchain::Version,
 };
@@ -38,8 +38,8 @@ pub struct Entry {
 
 impl Manifest {
     /// Empty where no guest was ever built.
-    pub fn read(repository: &Path) -> Result<Self> {
-        let path = elf_folder(repository).join("MANIFEST.toml");
+    pub fn read(repository: &Path, set: &Set) -> Result<Self> {
+        let path = set.elf_folder(repository).join("MANIFEST.toml");
         if !path.exists() {
             return Ok(Self::default());
         }
@@ -48,32 +48,38 @@ impl Manifest {
             .with_context(|| format!("cannot parse {}; `cargo xtask guests` writes it", path.display()))
     }
 
-    pub fn write(&self, repository: &Path) -> Result<()> {
-        let path = elf_folder(repository).join("MANIFEST.toml");
+    pub fn write(&self, repository: &Path, set: &Set) -> Result<()> {
+        let path = set.elf_folder(repository).join("MANIFEST.toml");
         let text = format!("{HEADER}{}", toml::to_string(self)?);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
 impl Entry {
-    pub fn new(repository: &Path, guest: &Guest, built: &Built, toolchain: Version) -> Result<Self> {
+    pub fn new(
+        repository: &Path,
+        set: &Set,
+        guest: &Guest,
+        built: &Built,
+        toolchain: Version,
+    ) -> Result<Self> {
         Ok(Self {
             elf: inputs::hash(&built.elf),
             toolchain,
-            settings: inputs::settings(repository, guest)?,
+            settings: inputs::settings(repository, set, guest)?,
             sources: inputs::sources(repository, &built.sources),
         })
     }
 
     /// The differences of the checkout from this entry, in words.
-    pub fn problems(&self, repository: &Path, guest: &Guest) -> Result<Vec<String>> {
+    pub fn problems(&self, repository: &Path, set: &Set, guest: &Guest) -> Result<Vec<String>> {
         let mut problems = Vec::new();
-        match fs::read(elf_path(repository, &guest.name)) {
+        match fs::read(set.elf_path(repository, &guest.name)) {
             Ok(elf) if inputs::hash(&elf) == self.elf => {}
             Ok(_) => problems.push("its ELF is not the one that was built".to_owned()),
             Err(error) => problems.push(format!("its ELF cannot be read: {error}")),
         }
-        let mut changed = differing(&self.settings, &inputs::settings(repository, guest)?);
+        let mut changed = differing(&self.settings, &inputs::settings(repository, set, guest)?);
         changed.extend(differing(
             &self.sources,
             &inputs::sources(repository, self.sources.keys()),

@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use super::Finding;
 use crate::cargo;
 
-/// The folders of the two workspaces of the repository.
-const WORKSPACES: [&str; 2] = ["", "guests"];
+/// The folders of the workspaces whose dependencies compile in minutes: the main one and the guests.
+const WORKSPACES: [&str; 3] = ["", "guests", "engines/risc0/guests"];
 
 const WARNINGS_ARE_ERRORS: &str = "-Dwarnings";
 
 pub fn format(repository: &Path) -> Result<Finding> {
-    in_both_workspaces(repository, |cargo| {
+    in_each_workspace(repository, |cargo| {
         cargo.args(["fmt", "--all", "--check", "--", "--color=never"])
     })
 }
@@ -21,7 +21,7 @@ pub fn format(repository: &Path) -> Result<Finding> {
 /// The guests as they compile for the host, as for their tests: not every machine has a toolchain
 /// for their target.
 pub fn clippy(repository: &Path) -> Result<Finding> {
-    in_both_workspaces(repository, |cargo| {
+    in_each_workspace(repository, |cargo| {
         cargo
             .args([
                 "clippy",
@@ -56,7 +56,7 @@ pub fn docs(repository: &Path) -> Result<Finding> {
 
 pub fn unused_dependencies(repository: &Path) -> Result<Finding> {
     require("shear")?;
-    in_both_workspaces(repository, |cargo| {
+    in_each_workspace(repository, |cargo| {
         cargo.args(["shear", "--deny-warnings", "--locked"])
     })
 }
@@ -109,7 +109,7 @@ pub fn fix(repository: &Path) -> Result<()> {
 fn deny(repository: &Path, checks: &[&str]) -> Result<Finding> {
     require("deny")?;
     let config = repository.join("deny.toml");
-    in_both_workspaces(repository, |cargo| {
+    in_each_workspace(repository, |cargo| {
         cargo
             .args(["deny", "--locked", "--config"])
             .arg(&config)
@@ -130,10 +130,7 @@ fn require(subcommand: &str) -> Result<()> {
     Ok(())
 }
 
-fn in_both_workspaces(
-    repository: &Path,
-    arguments: impl Fn(&mut Command) -> &mut Command,
-) -> Result<Finding> {
+fn in_each_workspace(repository: &Path, arguments: impl Fn(&mut Command) -> &mut Command) -> Result<Finding> {
     for workspace in WORKSPACES {
         let found = finding(arguments(&mut cargo()).current_dir(repository.join(workspace)))?;
         if !matches!(found, Finding::Passed) {
