@@ -51,6 +51,28 @@ fn a_plan_follows_from_the_program_its_input_and_the_memory() {
     assert!(large.peak_bytes() <= 4 * GIB);
 }
 
+/// A program that RISC Zero's own toolchain and libraries made.
+#[test]
+fn a_guest_reads_its_input_and_reveals_its_journal() {
+    let elf = include_bytes!("../../guests/elf/fibonacci-risc0.elf");
+    let mut child = child(elf, &1000_u32.to_le_bytes());
+    let plan = plan(&mut child, GIB).unwrap();
+    println!("{} cycles in {} segments", plan.instructions, plan.segments.len());
+    let words = plan.public_values.chunks(8).map(|word| word.try_into().unwrap());
+    let words: Vec<u64> = words.map(u64::from_le_bytes).collect();
+    let mut fibonacci = (0_u64, 1_u64);
+    for _ in 0..1000 {
+        fibonacci = (fibonacci.1, fibonacci.0.wrapping_add(fibonacci.1));
+    }
+    assert_eq!(words, [1000, fibonacci.0, 0, 0]);
+    let boundaries = child.boundaries(&plan.segments).unwrap();
+    assert_eq!(boundaries.last().unwrap().exit_code, Some(0));
+    // Its panic is quoted.
+    let refused = self::plan(&mut self::child(elf, b"short"), GIB).unwrap_err();
+    assert!(refused.to_string().contains("it panicked: "), "{refused}");
+    assert!(refused.to_string().contains("has 5 bytes"), "{refused}");
+}
+
 #[test]
 fn segments_are_told_of_as_they_are_cut() {
     let mut child = counting(40_000);
