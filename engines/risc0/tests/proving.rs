@@ -11,7 +11,7 @@ mod samples;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod common;
 
-use std::{fmt::Display, ops::RangeInclusive};
+use std::fmt::Display;
 
 use common::worker;
 use myriad_engine::{
@@ -22,6 +22,9 @@ use risc0_zkvm::{Digest, Receipt};
 
 /// Segments of 2^15 rows fit it.
 const SMALL: MemoryBudget = MemoryBudget::from_bytes(512 << 20);
+/// What a process takes without a segment, in MiB: at least that of `src/memory.rs`, and less than
+/// what a segment of 2^15 rows takes.
+const PROCESS_MIB: u64 = 128;
 /// A program of two such segments, with three cycles for each step.
 const STEPS: u32 = 9_000;
 
@@ -252,22 +255,24 @@ fn receipts_of_others_are_refused(verifier: &mut Worker, file: &[u8]) {
     ));
 }
 
-/// Says what segments of 2^15 to 2^18 rows take, for the numbers of `src/memory.rs`.
+/// Says what segments take, for the numbers of `src/memory.rs`: of the rows that `MYRIAD_PO2` has,
+/// as powers of two, or of 2^15 to 2^18.
 #[test]
 #[ignore = "it measures, and takes a quarter of an hour"]
 fn what_segments_take() {
-    const SIZES: RangeInclusive<u32> = 15..=18;
+    let sizes = std::env::var("MYRIAD_PO2").unwrap_or_else(|_| "15 16 17 18".into());
     let elf = samples::elf();
-    for po2 in SIZES {
+    for po2 in sizes.split_whitespace() {
+        let po2: u32 = po2.parse().unwrap();
         // Enough for one whole segment and some more, whatever the pages take.
         let mut prover = worker(&elf, 1 << (po2 - 1));
-        let memory = MemoryBudget::from_bytes((64 << 20) + (9 << 10 << po2));
+        let memory = MemoryBudget::from_bytes((PROCESS_MIB << 20) + (9 << 10 << po2));
         let (plan, _) = plan(&mut prover, memory);
         assert!(plan.segments.len() > 1, "2^{po2}");
-        let proof = told(
-            format!("segment of 2^{po2}"),
-            prover.prove(&plan.segments[0]).unwrap(),
-        );
+        let segment = &plan.segments[0];
+        assert_eq!(segment.details, [po2 as u8; 2]);
+        let what = format!("segment of 2^{po2} rows, {} cycles", segment.num_insns);
+        let proof = told(what, prover.prove(segment).unwrap());
         println!("proof of {} bytes", proof.len());
     }
 }
