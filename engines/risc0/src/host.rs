@@ -236,3 +236,130 @@ fn region(ctx: &mut impl SyscallContext, at: u32, bytes: u32, max: usize) -> Res
     ctx.read_region(ByteAddr(at), bytes)?.read_exact(&mut region)?;
     Ok(region)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that has nothing but registers, and one text at address 4.
+    struct Caller {
+        registers: [u32; 32],
+        text: Vec<u8>,
+    }
+
+    impl Caller {
+        fn new(name: &str) -> Self {
+            Self {
+                registers: [0; 32],
+                text: format!("{NAMES}{name}\0").into_bytes(),
+            }
+        }
+    }
+
+    impl SyscallContext for Caller {
+        fn peek_register(&mut self, index: usize) -> Result<u32> {
+            Ok(self.registers[index])
+        }
+
+        fn peek_u32(&mut self, _address: ByteAddr) -> Result<u32> {
+            bail!("nobody asks for words")
+        }
+
+        fn peek_u8(&mut self, address: ByteAddr) -> Result<u8> {
+            let byte = self.text.get(address.0 as usize - 4);
+            byte.copied().context("there is no more memory")
+        }
+
+        fn peek_region(&mut self, address: ByteAddr, size: usize) -> Result<Vec<u8>> {
+            let start = address.0 as usize - 4;
+            let region = self.text.get(start..start + size);
+            Ok(region.context("there is no more memory")?.to_vec())
+        }
+
+        fn read_region(&mut self, address: ByteAddr, size: usize) -> Result<impl Read> {
+            Ok(std::io::Cursor::new(self.peek_region(address, size)?))
+        }
+
+        fn peek_page(&mut self, _page: u32) -> Result<Vec<u8>> {
+            bail!("nobody asks for pages")
+        }
+
+        fn get_cycle(&self) -> u64 {
+            (3 << 32) + 2
+        }
+
+        fn get_pc(&self) -> u32 {
+            0
+        }
+    }
+
+    fn host(stdin: &[u8], seed: &[u8]) -> Host {
+        Host::new(Arc::new(stdin.to_vec()), seed, Arc::default())
+    }
+
+    /// The buffer and the two registers of a call with room for so many bytes.
+    fn called(host: &Host, caller: &mut Caller, bytes: usize) -> Result<(Vec<u8>, u32, u32)> {
+        let mut buffer = vec![0; bytes];
+        assert_eq!(host.host_read(caller, 4, &mut buffer)? as usize, bytes);
+        let mut words = [0; 8];
+        host.host_read(caller, 0, &mut words)?;
+        let word = |at: usize| u32::from_le_bytes(*words[at..].first_chunk().unwrap());
+        Ok((buffer, word(0), word(4)))
+    }
+
+    #[test]
+    fn random_bytes_follow_from_the_seed() {
+        let of = |seed: &[u8]| {
+            let host = host(b"", seed);
+            let mut caller = Caller::new("SYS_RANDOM");
+            [(); 2].map(|()| called(&host, &mut caller, 32).unwrap().0)
+        };
+        assert_eq!(of(b"one"), of(b"one"));
+        assert_ne!(of(b"one"), of(b"two"));
+        let [first, second] = of(b"one");
+        assert_ne!(first, second, "a stream, and not the same bytes again");
+    }
+
+    #[test]
+    fn stdin_is_read_in_words_and_the_rest_in_a_register() {
+        let host = host(b"abcdefghijk", b"");
+        let mut caller = Caller::new("SYS_READ");
+        caller.registers[REG_A4] = 7;
+        let (bytes, read, rest) = called(&host, &mut caller, 4).unwrap();
+        assert_eq!((bytes.as_slice(), read), (&b"abcd"[..], 7));
+        assert_eq!(rest.to_le_bytes(), *b"efg\0");
+        caller.registers[REG_A4] = 8;
+        let (bytes, read, _) = called(&host, &mut caller, 8).unwrap();
+        assert_eq!((&bytes[..4], read), (&b"hijk"[..], 4), "stdin ends");
+        assert_eq!(called(&host, &mut caller, 8).unwrap().1, 0);
+        // A kernel that is none of RISC Zero's.
+        caller.registers[REG_A4] = 3;
+        assert!(called(&host, &mut caller, 4).is_err());
+        caller.registers[REG_A3] = JOURNAL;
+        assert!(called(&host, &mut caller, 0).is_err());
+    }
+
+    #[test]
+    fn a_name_without_an_end_is_refused() {
+        let mut caller = Caller::new("SYS_READ");
+        caller.text = vec![b'x'; 4096];
+        let error = called(&host(b"", b""), &mut caller, 0).unwrap_err();
+        assert!(error.to_string().contains("more than 128 bytes"), "{error}");
+        caller.text = b"\xff\0".to_vec();
+        assert!(called(&host(b"", b""), &mut caller, 0).is_err());
+        let mut clock = Caller::new("SYS_CYCLE_COUNT");
+        assert_eq!(
+            called(&host(b"", b""), &mut clock, 0).unwrap(),
+            (Vec::new(), 3, 2)
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_long_text_is_kept() {
+        let mut said = Said::default();
+        said.print(&[b'x'; PRINTED_BYTES_MAX]);
+        said.print(b"end");
+        assert_eq!(said.printed().len(), PRINTED_BYTES_MAX);
+        assert!(said.printed().ends_with("xend"));
+    }
+}
