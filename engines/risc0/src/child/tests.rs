@@ -202,7 +202,7 @@ fn receipt(words: usize, rows: u32) -> Vec<u8> {
     let parameters = SegmentReceiptVerifierParameters::default().digest();
     let claim = ReceiptClaim::ok(ALLOWED_CONTROL_ROOT, samples::JOURNAL.to_vec());
     let receipt = (seal, 0_u32, "poseidon2", parameters, claim);
-    receipts::encode_segment(&receipt).unwrap()
+    bincode::serialize(&receipt).unwrap()
 }
 
 fn of_segment(child: &mut Child, proof: &[u8]) -> VerifyError {
