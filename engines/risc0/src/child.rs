@@ -131,6 +131,7 @@ impl Engine for Child {
         top: &[u8],
         last_segment: &[u8],
     ) -> Result<Vec<u8>, Failure> {
+        self.walk = None;
         let program = &self.job()?.program;
         let file = recursion::finish(program, level, top, last_segment)?;
         let of = ProofOf::Final { public_values: None };
@@ -149,6 +150,8 @@ impl Engine for Child {
     }
 
     fn verify(&mut self, of: &ProofOf, proof: &[u8]) -> Result<Shown, Failure> {
+        // Its memory is in no prediction of a verification's.
+        self.walk = None;
         Ok(receipts::verify(&self.job()?.program.image_id, of, proof)?)
     }
 

@@ -10,7 +10,7 @@ use std::{
     any::Any,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
 };
@@ -24,7 +24,9 @@ use risc0_circuit_rv32im::{
 
 use crate::{
     host::{Host, Said},
+    limits::{Limits, Waited},
     memory,
+    pages::{self, Pages},
     program::Job,
 };
 
@@ -43,7 +45,17 @@ pub(crate) struct Execution {
     /// None once it was told to stop.
     segments: Option<Receiver<Segment>>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
+    /// Is closed when the thread ends.
+    ended: Receiver<()>,
     said: Arc<Mutex<Said>>,
+    cut_po2: u32,
+    /// Whether a segment was taken.
+    begun: bool,
+    pages: Pages,
+    /// Bytes of the job itself.
+    held: u64,
+    limits: Limits,
+    give_up: fn(&str) -> !,
 }
 
 /// Why an execution did not come to its end.
@@ -57,8 +69,9 @@ pub(crate) enum Stopped {
 
 impl Execution {
     /// Executes from the start, and cuts for 2^`cut_po2` rows, one of [`memory::CUT_PO2`]. After
-    /// `cycles_max` user cycles it stops: its last segment does not end the program then.
-    pub(crate) fn start(job: &Job, cut_po2: u32, cycles_max: u64) -> Self {
+    /// `cycles_max` user cycles it stops: its last segment does not end the program then. The process
+    /// may take `bytes_max` meanwhile.
+    pub(crate) fn start(job: &Job, cut_po2: u32, cycles_max: u64, bytes_max: u64) -> Self {
         debug_assert!(memory::CUT_PO2.contains(&cut_po2), "2^{cut_po2}");
         let said = Arc::<Mutex<Said>>::default();
         let host = Host::new(Arc::clone(&job.stdin), &job.seed(), Arc::clone(&said));
@@ -68,8 +81,11 @@ impl Execution {
         } else {
             MAX_INSN_CYCLES
         };
+        let pages = Pages::of(&image);
         let (sender, segments) = sync_channel(0);
+        let (ends, ended) = sync_channel(0);
         let run = move || {
+            let _ends: SyncSender<()> = ends;
             let mut executor = Executor::new(image, &host, None, Vec::new(), None);
             let limit = CycleLimit::Soft(cycles_max);
             executor.run(cut_po2 as usize, room, limit, |segment| {
@@ -86,7 +102,14 @@ impl Execution {
         Self {
             segments: Some(segments),
             thread: Some(thread),
+            ended,
             said,
+            cut_po2,
+            begun: false,
+            pages,
+            held: job.held_bytes(),
+            limits: Limits::of(cut_po2, bytes_max),
+            give_up: end_the_process,
         }
     }
 
@@ -95,14 +118,49 @@ impl Execution {
     /// # Errors
     /// See [`Stopped`]. There are no more segments then.
     pub(crate) fn next(&mut self) -> Result<Option<Segment>, Stopped> {
-        if let Some(Ok(segment)) = self.segments.as_ref().map(Receiver::recv) {
-            return Ok(Some(segment));
+        if let Some(segments) = &self.segments {
+            match self.limits.wait(segments) {
+                Waited::Received(segment) => return self.checked(segment).map(Some),
+                Waited::TooMuch(reason) => (self.give_up)(&reason),
+                Waited::Ended => {}
+            }
         }
         match self.thread.take().map(JoinHandle::join) {
             None | Some(Ok(Ok(()))) => Ok(None),
             Some(Ok(Err(error))) => Err(Stopped::Trapped(quoted(&format!("{error:#}")))),
             Some(Err(panic)) => Err(of_panic(&*panic)),
         }
+    }
+
+    /// The segment, with as many rows as lifts are made for at least.
+    ///
+    /// # Errors
+    /// A segment before which no other one can end.
+    fn checked(&mut self, mut segment: Segment) -> Result<Segment, Stopped> {
+        let trapped = |error: anyhow::Error| Stopped::Trapped(format!("{error:#}"));
+        let too_late = pages::starts_with_an_output(&mut segment).map_err(trapped)?;
+        if too_late && std::mem::replace(&mut self.begun, true) {
+            return Err(Stopped::Trapped(format!(
+                "a cut for 2^{} rows comes between its output and its end, where no segment can be joined; plan it \
+                 with another --memory, or have it take some cycles more before it ends",
+                self.cut_po2
+            )));
+        }
+        self.begun = true;
+        self.pages.touch(&segment);
+        segment.po2 = segment.po2.max(*memory::SEGMENT_PO2.start());
+        Ok(segment)
+    }
+
+    /// Bytes that a process holds that has come as far as this execution, without a proof.
+    pub(crate) fn bytes(&self) -> u64 {
+        // A segment without rows leaves the process.
+        memory::segment_bytes(0) + self.pages.touched_bytes() + self.held
+    }
+
+    /// Has the process take so many bytes from here on.
+    pub(crate) fn allow(&mut self, bytes_max: u64) {
+        self.limits.allow(bytes_max);
     }
 
     /// What the program has revealed: all of it, once its last segment is there.
@@ -120,11 +178,20 @@ impl Execution {
     }
 
     /// The error of a plan that is made for so many bytes.
-    pub(crate) fn failed(&self, stopped: Stopped, budget: u64, held: u64) -> ExecuteError {
+    pub(crate) fn failed(&self, stopped: Stopped, budget: u64) -> ExecuteError {
+        let larger = (self.cut_po2 + 1).max(LONG_INSTRUCTIONS_PO2);
         match stopped {
-            Stopped::LongInstruction => ExecuteError::BudgetTooSmall {
+            Stopped::LongInstruction if memory::CUT_PO2.contains(&larger) => ExecuteError::BudgetTooSmall {
                 budget,
-                needed: memory::segment_bytes(LONG_INSTRUCTIONS_PO2).saturating_add(held),
+                needed: memory::segment_bytes(larger)
+                    .saturating_add(self.held)
+                    .max(budget),
+            },
+            Stopped::LongInstruction => ExecuteError::Indivisible {
+                reason: format!(
+                    "one instruction takes more cycles than a segment of 2^{} rows leaves for it",
+                    self.cut_po2
+                ),
             },
             Stopped::Trapped(reason) => ExecuteError::Trapped {
                 reason,
@@ -138,11 +205,24 @@ impl Drop for Execution {
     /// Ends the execution at its next cut, and waits for that, so that its memory is free.
     fn drop(&mut self) {
         self.segments = None;
+        // After a panic, there may be nothing to wait for.
+        if std::thread::panicking() {
+            return;
+        }
+        if let Waited::TooMuch(reason) = self.limits.wait(&self.ended) {
+            (self.give_up)(&reason);
+        }
         if let Some(thread) = self.thread.take() {
             // Its error is that nobody waits for its segments.
             drop(thread.join());
         }
     }
+}
+
+/// Ends the process, whose death counts against the program that it was about.
+fn end_the_process(reason: &str) -> ! {
+    eprintln!("myriad-engine-risc0: {reason}");
+    std::process::exit(1)
 }
 
 /// RISC Zero's executor panics at some things that a program can do.
@@ -164,7 +244,7 @@ mod tests {
     use crate::samples;
 
     fn segments(job: &Job, cut_po2: u32, cycles_max: u64) -> Vec<Segment> {
-        let mut execution = Execution::start(job, cut_po2, cycles_max);
+        let mut execution = Execution::start(job, cut_po2, cycles_max, u64::MAX);
         let mut segments = Vec::new();
         while let Some(segment) = execution.next().unwrap() {
             segments.push(segment);
@@ -201,9 +281,65 @@ mod tests {
 
     #[test]
     fn an_execution_stops_where_nobody_goes_on() {
-        let mut execution = Execution::start(&Job::counting(0), 15, u64::MAX);
+        let mut execution = Execution::start(&Job::counting(0), 15, u64::MAX, u64::MAX);
         assert!(execution.next().unwrap().is_some());
         drop(execution);
+    }
+
+    /// An execution that takes longer than it may.
+    fn slow() -> Execution {
+        let mut execution = Execution::start(&Job::counting(1_000_000), 18, u64::MAX, u64::MAX);
+        execution.limits.allowed = std::time::Duration::from_nanos(1);
+        execution.give_up = |reason| panic!("{reason}");
+        execution
+    }
+
+    #[test]
+    #[should_panic(expected = "0.0 s are allowed for as many cuts")]
+    fn an_execution_that_comes_to_no_cut_is_given_up() {
+        let _ = slow().next();
+    }
+
+    #[test]
+    #[should_panic(expected = "0.0 s are allowed for as many cuts")]
+    fn an_execution_that_does_not_stop_is_given_up() {
+        drop(slow());
+    }
+
+    #[test]
+    fn a_long_instruction_needs_the_next_size() {
+        for (po2, needed) in [(15, 17), (16, 17), (17, 18), (21, 22)] {
+            let job = Job::counting(0);
+            let execution = Execution::start(&job, po2, u64::MAX, u64::MAX);
+            let held = job.held_bytes();
+            let budget = memory::segment_bytes(po2) + held;
+            let needed = memory::segment_bytes(needed) + held;
+            let error = execution.failed(Stopped::LongInstruction, budget);
+            assert_eq!(error, ExecuteError::BudgetTooSmall { budget, needed });
+        }
+        let error = Execution::start(&Job::counting(0), 22, u64::MAX, u64::MAX)
+            .failed(Stopped::LongInstruction, u64::MAX);
+        assert!(error.to_string().contains("2^22 rows"), "{error}");
+        assert!(!error.asks_for_memory());
+    }
+
+    /// The kernel writes the output in some cycles before the end; some cut comes in between.
+    #[test]
+    fn a_cut_between_the_output_and_the_end_is_refused() {
+        let refused = |steps: u32| {
+            let mut execution = Execution::start(&Job::counting(steps), 15, u64::MAX, u64::MAX);
+            loop {
+                match execution.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(Stopped::Trapped(reason)) => return Some(reason),
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        };
+        // From 5,341 steps on, the cut comes before the output.
+        let reason = (5_330..5_341).find_map(refused).expect("a cut comes there");
+        assert!(reason.contains("between its output and its end"), "{reason}");
     }
 
     #[test]
@@ -214,7 +350,8 @@ mod tests {
             ("SYS_VERIFY_INTEGRITY2", "env::verify"),
             ("SYS_FORK", "SYS_FORK"),
         ] {
-            let mut execution = Execution::start(&Job::of_elf(&samples::calling(name), b""), 15, u64::MAX);
+            let mut execution =
+                Execution::start(&Job::of_elf(&samples::calling(name), b""), 15, u64::MAX, u64::MAX);
             let Err(Stopped::Trapped(reason)) = execution.next() else {
                 panic!("{name} is not refused");
             };

@@ -9,14 +9,14 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    io::Read,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use myriad_engine::PUBLIC_VALUES_BYTES_MAX;
-use risc0_binfmt::ByteAddr;
-use risc0_circuit_rv32im::execute::{REG_A3, REG_A4, REG_A5, Syscall, SyscallContext};
+use risc0_circuit_rv32im::execute::{
+    PAGE_BYTES, REG_A3, REG_A4, REG_A5, Syscall, SyscallContext, USER_END_ADDR, USER_START_ADDR,
+};
 
 /// What all names of system calls start with.
 const NAMES: &str = "risc0_zkvm_platform::syscall::nr::";
@@ -24,6 +24,9 @@ const NAMES: &str = "risc0_zkvm_platform::syscall::nr::";
 const NAME_BYTES_MAX: usize = 128;
 /// Bytes of the program's prints that are kept.
 const PRINTED_BYTES_MAX: usize = 8 << 10;
+/// Bytes of the program's prints that are read. A print takes the program some hundred cycles, however
+/// long its text is, and takes this process as long as the text is.
+const TEXT_BYTES_MAX: usize = 64 << 10;
 
 const STDIN: u32 = 0;
 const STDOUT: u32 = 1;
@@ -35,11 +38,24 @@ const JOURNAL: u32 = 3;
 pub(crate) struct Said {
     /// The values that it reveals.
     pub journal: Vec<u8>,
-    /// The end of what it has printed.
+    /// The end of what it has printed, as far as that was read.
     printed: VecDeque<u8>,
+    /// Bytes of its prints that were read.
+    read: usize,
+    /// And those that were not.
+    unread: u64,
 }
 
 impl Said {
+    /// Of a text of so many bytes, those that are read.
+    fn admit(&mut self, bytes: u32) -> u32 {
+        let read = (bytes as usize).min(TEXT_BYTES_MAX - self.read);
+        self.read += read;
+        self.unread += u64::from(bytes) - read as u64;
+        read as u32
+    }
+
+    /// Keeps the end of what was read.
     fn print(&mut self, text: &[u8]) {
         self.printed.extend(text);
         let excess = self.printed.len().saturating_sub(PRINTED_BYTES_MAX);
@@ -48,7 +64,11 @@ impl Said {
 
     pub(crate) fn printed(&self) -> String {
         let (first, second) = self.printed.as_slices();
-        String::from_utf8_lossy(&[first, second].concat()).into_owned()
+        let text = String::from_utf8_lossy(&[first, second].concat()).into_owned();
+        match self.unread {
+            0 => text,
+            unread => format!("{text}\n(and {unread} bytes more: the first {TEXT_BYTES_MAX} are read)"),
+        }
     }
 }
 
@@ -93,13 +113,13 @@ impl Host {
             }
             "SYS_LOG" => {
                 let (at, bytes) = (ctx.peek_register(REG_A3)?, ctx.peek_register(REG_A4)?);
-                self.write(ctx, STDOUT, at, bytes)?;
+                self.print(ctx, at, bytes)?;
                 self.said().print(b"\n");
                 Ok((0, 0))
             }
             "SYS_PANIC" => {
                 let (at, bytes) = (ctx.peek_register(REG_A3)?, ctx.peek_register(REG_A4)?);
-                let text = region(ctx, at, bytes, PRINTED_BYTES_MAX)?;
+                let text = region(ctx, at, bytes.min(PRINTED_BYTES_MAX as u32))?;
                 bail!("it panicked: {}", String::from_utf8_lossy(&text))
             }
             "SYS_CYCLE_COUNT" => {
@@ -132,10 +152,7 @@ impl Host {
         bytes: u32,
     ) -> Result<(u32, u32)> {
         match descriptor {
-            STDOUT | STDERR => {
-                let text = region(ctx, at, bytes, PRINTED_BYTES_MAX)?;
-                self.said().print(&text);
-            }
+            STDOUT | STDERR => self.print(ctx, at, bytes)?,
             JOURNAL => {
                 let mut said = self.said();
                 let total = said.journal.len() as u64 + u64::from(bytes);
@@ -143,12 +160,18 @@ impl Host {
                     total <= PUBLIC_VALUES_BYTES_MAX as u64,
                     "it reveals {total} bytes, and {PUBLIC_VALUES_BYTES_MAX} are allowed; have it reveal their hash"
                 );
-                let values = region(ctx, at, bytes, PUBLIC_VALUES_BYTES_MAX)?;
-                said.journal.extend_from_slice(&values);
+                said.journal.extend(region(ctx, at, bytes)?);
             }
             other => bail!("it writes to descriptor {other}, which is not open"),
         }
         Ok((0, 0))
+    }
+
+    fn print(&self, ctx: &mut impl SyscallContext, at: u32, bytes: u32) -> Result<()> {
+        let mut said = self.said();
+        let bytes = said.admit(bytes);
+        said.print(&region(ctx, at, bytes)?);
+        Ok(())
     }
 
     fn said(&self) -> std::sync::MutexGuard<'_, Said> {
@@ -209,42 +232,77 @@ impl Syscall for Host {
 
     /// The kernel says here why it panics.
     fn host_write(&self, _ctx: &mut impl SyscallContext, _descriptor: u32, text: &[u8]) -> Result<u32> {
-        self.said().print(text);
+        let mut said = self.said();
+        let read = said.admit(text.len() as u32);
+        said.print(&text[..read as usize]);
         Ok(text.len() as u32)
     }
 }
 
-/// The name of a system call, which ends with a zero byte.
+/// The name of a system call, which ends with a zero byte. It is read at each call: a program may have
+/// changed what is at the address.
 fn name_at(ctx: &mut impl SyscallContext, address: u32) -> Result<String> {
     let mut name = Vec::new();
-    for offset in 0..NAME_BYTES_MAX as u32 {
+    while name.len() < NAME_BYTES_MAX {
         let at = address
-            .checked_add(offset)
+            .checked_add(name.len() as u32)
             .context("the name of a system call is past the end of memory")?;
-        match ctx.peek_u8(ByteAddr(at))? {
-            0 => return Ok(String::from_utf8(name)?),
-            byte => name.push(byte),
+        let wanted = NAME_BYTES_MAX - name.len();
+        let rest = rest_of_page(ctx, at)?;
+        let rest = &rest[..rest.len().min(wanted)];
+        if let Some(end) = rest.iter().position(|&byte| byte == 0) {
+            name.extend_from_slice(&rest[..end]);
+            return Ok(String::from_utf8(name)?);
         }
+        name.extend_from_slice(rest);
     }
     bail!("the name of a system call has more than {NAME_BYTES_MAX} bytes")
 }
 
-/// The bytes of the program's memory at an address, or the first `max` of them.
-fn region(ctx: &mut impl SyscallContext, at: u32, bytes: u32, max: usize) -> Result<Vec<u8>> {
-    let bytes = (bytes as usize).min(max);
-    let mut region = vec![0; bytes];
-    ctx.read_region(ByteAddr(at), bytes)?.read_exact(&mut region)?;
+/// The bytes of the program's memory at an address.
+fn region(ctx: &mut impl SyscallContext, at: u32, bytes: u32) -> Result<Vec<u8>> {
+    let mut region = Vec::with_capacity(bytes as usize);
+    while region.len() < bytes as usize {
+        let next = at
+            .checked_add(region.len() as u32)
+            .context("it hands over memory past the end of it")?;
+        let wanted = bytes as usize - region.len();
+        let rest = rest_of_page(ctx, next)?;
+        region.extend_from_slice(&rest[..rest.len().min(wanted)]);
+    }
     Ok(region)
+}
+
+/// The bytes from an address to the end of its page. A page is copied at once, which takes this process
+/// no longer than the call takes the program; word by word, it would take many times as long.
+fn rest_of_page(ctx: &mut impl SyscallContext, at: u32) -> Result<Vec<u8>> {
+    let (start, end) = (USER_START_ADDR.0, USER_END_ADDR.0);
+    ensure!(
+        (start..end).contains(&at),
+        "it hands over memory at {at:#x}, and has {start:#x} to {end:#x}"
+    );
+    let page_bytes = PAGE_BYTES as u32;
+    let mut page = ctx.peek_page(at / page_bytes)?;
+    Ok(page.split_off((at % page_bytes) as usize))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use risc0_binfmt::ByteAddr;
+
     use super::*;
 
-    /// A program that has nothing but registers, and one text at address 4.
+    /// Where the text is: in the first bytes of it, a page ends.
+    const TEXT: u32 = 0x0020_0000 - 20;
+
+    /// A program that has nothing but registers, and one text. The rest of its memory is zero.
     struct Caller {
         registers: [u32; 32],
         text: Vec<u8>,
+        /// Pages that were read.
+        pages: usize,
     }
 
     impl Caller {
@@ -252,7 +310,17 @@ mod tests {
             Self {
                 registers: [0; 32],
                 text: format!("{NAMES}{name}\0").into_bytes(),
+                pages: 0,
             }
+        }
+
+        /// A caller that hands over so many bytes of memory at an address.
+        fn writing(descriptor: u32, at: u32, bytes: u32) -> Self {
+            let mut caller = Self::new("SYS_WRITE");
+            for (register, value) in [(REG_A3, descriptor), (REG_A4, at), (REG_A5, bytes)] {
+                caller.registers[register] = value;
+            }
+            caller
         }
     }
 
@@ -265,23 +333,25 @@ mod tests {
             bail!("nobody asks for words")
         }
 
-        fn peek_u8(&mut self, address: ByteAddr) -> Result<u8> {
-            let byte = self.text.get(address.0 as usize - 4);
-            byte.copied().context("there is no more memory")
+        fn peek_u8(&mut self, _address: ByteAddr) -> Result<u8> {
+            bail!("nobody asks for bytes")
         }
 
-        fn peek_region(&mut self, address: ByteAddr, size: usize) -> Result<Vec<u8>> {
-            let start = address.0 as usize - 4;
-            let region = self.text.get(start..start + size);
-            Ok(region.context("there is no more memory")?.to_vec())
+        fn peek_region(&mut self, _address: ByteAddr, _size: usize) -> Result<Vec<u8>> {
+            bail!("nobody has the executor go through words")
         }
 
-        fn read_region(&mut self, address: ByteAddr, size: usize) -> Result<impl Read> {
-            Ok(std::io::Cursor::new(self.peek_region(address, size)?))
+        fn read_region(&mut self, _address: ByteAddr, _size: usize) -> Result<impl Read> {
+            Err::<std::io::Empty, _>(anyhow::anyhow!("nobody has the executor go through words"))
         }
 
-        fn peek_page(&mut self, _page: u32) -> Result<Vec<u8>> {
-            bail!("nobody asks for pages")
+        fn peek_page(&mut self, page: u32) -> Result<Vec<u8>> {
+            self.pages += 1;
+            let start = page as usize * PAGE_BYTES;
+            let text = |at: usize| self.text.get(at.checked_sub(TEXT as usize)?).copied();
+            Ok((start..start + PAGE_BYTES)
+                .map(|at| text(at).unwrap_or(0))
+                .collect())
         }
 
         fn get_cycle(&self) -> u64 {
@@ -300,7 +370,7 @@ mod tests {
     /// The buffer and the two registers of a call with room for so many bytes.
     fn called(host: &Host, caller: &mut Caller, bytes: usize) -> Result<(Vec<u8>, u32, u32)> {
         let mut buffer = vec![0; bytes];
-        assert_eq!(host.host_read(caller, 4, &mut buffer)? as usize, bytes);
+        assert_eq!(host.host_read(caller, TEXT, &mut buffer)? as usize, bytes);
         let mut words = [0; 8];
         host.host_read(caller, 0, &mut words)?;
         let word = |at: usize| u32::from_le_bytes(*words[at..].first_chunk().unwrap());
@@ -347,6 +417,15 @@ mod tests {
         assert!(error.to_string().contains("more than 128 bytes"), "{error}");
         caller.text = b"\xff\0".to_vec();
         assert!(called(&host(b"", b""), &mut caller, 0).is_err());
+        for address in [4, USER_START_ADDR.0 - 1, USER_END_ADDR.0, u32::MAX] {
+            let error = host(b"", b"")
+                .host_read(&mut caller, address, &mut [])
+                .unwrap_err();
+            assert!(
+                error.to_string().contains("it hands over memory at 0x"),
+                "{error}"
+            );
+        }
         let mut clock = Caller::new("SYS_CYCLE_COUNT");
         assert_eq!(
             called(&host(b"", b""), &mut clock, 0).unwrap(),
@@ -361,5 +440,48 @@ mod tests {
         said.print(b"end");
         assert_eq!(said.printed().len(), PRINTED_BYTES_MAX);
         assert!(said.printed().ends_with("xend"));
+    }
+
+    #[test]
+    fn what_a_program_hands_over_is_read_page_by_page() {
+        let host = host(b"", b"");
+        let mut caller = Caller::writing(JOURNAL, TEXT, 40);
+        called(&host, &mut caller, 0).unwrap();
+        assert_eq!(host.said().journal, &caller.text[..40]);
+        // Two for the name, and two for the bytes.
+        assert_eq!(caller.pages, 4);
+        // An empty slice may point anywhere.
+        called(&host, &mut Caller::writing(JOURNAL, 1, 0), 0).unwrap();
+        let past_the_end = Caller::writing(JOURNAL, USER_END_ADDR.0 - 1, 2);
+        for mut caller in [Caller::writing(JOURNAL, 1, 1), past_the_end] {
+            let error = called(&host, &mut caller, 0).unwrap_err();
+            assert!(error.to_string().contains("it hands over memory at"), "{error}");
+        }
+    }
+
+    #[test]
+    fn text_is_read_up_to_a_limit() {
+        let host = host(b"", b"");
+        for (descriptor, bytes, pages) in [
+            (STDOUT, 60 << 10, 61),
+            (STDERR, 60 << 10, 5),
+            (STDOUT, u32::MAX, 0),
+            (STDERR, 1, 0),
+        ] {
+            let mut caller = Caller::writing(descriptor, TEXT, bytes);
+            called(&host, &mut caller, 0).unwrap();
+            let names = 2;
+            assert_eq!(caller.pages - names, pages, "{bytes} bytes");
+        }
+        let unread = (56_u64 << 10) + u64::from(u32::MAX) + 1;
+        let note = format!("(and {unread} bytes more: the first 65536 are read)");
+        assert!(
+            host.said().printed().ends_with(&note),
+            "{}",
+            host.said().printed()
+        );
+        // What the kernel prints counts, too.
+        host.host_write(&mut Caller::new("SYS_READ"), 0, b"text").unwrap();
+        assert_eq!(host.said().unread, unread + 4);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`child`] is what `myriad_engine::worker` asks for. [`program`] reads what comes from outside.
 //! [`execution`] runs a program and gives the segments as they are cut, and [`host`] answers its
-//! system calls. [`claims`] says what a segment or a receipt states. [`receipts`] has the bytes of
-//! proofs and verifies them; [`recursion`] makes nodes and the final receipt. [`memory`] predicts
-//! memory.
+//! system calls; [`limits`] bounds what that takes. [`claims`] says what a segment or a receipt
+//! states. [`receipts`] has the bytes of proofs and verifies them; [`recursion`] makes nodes and the
+//! final receipt. [`memory`] predicts memory, and [`pages`] counts that of programs.
 //!
 //! The tree is that of every engine. A segment proof is a `SegmentReceipt`. A leaf lifts it to a
 //! `SuccinctReceipt`, and a node above joins two of these, or hands on the one that it has. The
@@ -21,7 +21,9 @@ mod child;
 mod claims;
 mod execution;
 mod host;
+mod limits;
 mod memory;
+mod pages;
 mod plan;
 mod program;
 mod prove;

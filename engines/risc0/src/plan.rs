@@ -18,7 +18,10 @@ use crate::{
 const CYCLES_OF_A_SEGMENT: u64 = 1 << *CUT_PO2.end();
 
 /// What an execution is cut for where nobody will prove it.
-const RUN_PO2: u32 = 20;
+const RUN_PO2: u32 = *CUT_PO2.end();
+
+/// Most bytes that a process may hold where nobody will prove it, and so no plan bounds them.
+const RUN_BYTES_MAX: u64 = 2 << 30;
 
 /// What this engine finds in a segment of a plan again: two bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +67,14 @@ pub(crate) fn plan(
     let (budget, held) = (budget.bytes(), job.held_bytes());
     let cut_po2 =
         memory::cut_within(budget, held).map_err(|needed| ExecuteError::BudgetTooSmall { budget, needed })?;
-    let mut execution = Execution::start(job, cut_po2, max_instructions);
+    let mut execution = Execution::start(job, cut_po2, max_instructions, budget);
     let (mut segments, mut instructions, mut told) = (Vec::new(), 0, 0);
     let mut end = None;
     loop {
         let cut = match execution.next() {
-            Ok(Some(cut)) => with_rows_to_lift(cut),
+            Ok(Some(cut)) => cut,
             Ok(None) => break,
-            Err(stopped) => return Err(execution.failed(stopped, budget, held)),
+            Err(stopped) => return Err(execution.failed(stopped, budget)),
         };
         if segments.len() == SEGMENTS_MAX {
             return Err(ExecuteError::TooManySegments {
@@ -95,6 +98,8 @@ pub(crate) fn plan(
             cut_po2,
             po2: cut.po2,
         };
+        let proof_bytes = memory::segment_bytes(cut.po2).saturating_add(held);
+        let peak_bytes = peak_within(budget, execution.bytes(), proof_bytes)?;
         segments.push(Segment {
             index: segments.len() as u32,
             instret_start: before,
@@ -103,7 +108,7 @@ pub(crate) fn plan(
             last,
             cells: memory::segment_cells(cut.po2),
             interactions: 0,
-            peak_bytes: memory::segment_bytes(cut.po2).saturating_add(held),
+            peak_bytes,
         });
         end = Some(cut.claim);
         if let Some(Reports { from, tell }) = &mut reports
@@ -119,6 +124,15 @@ pub(crate) fn plan(
         public_values: revealed(&execution, &end)?,
         instructions,
     })
+}
+
+/// The peak of a process that first executes, and then proves.
+fn peak_within(budget: u64, execution_bytes: u64, proof_bytes: u64) -> Result<u64, ExecuteError> {
+    let needed = execution_bytes.max(proof_bytes);
+    if needed > budget {
+        return Err(ExecuteError::BudgetTooSmall { budget, needed });
+    }
+    Ok(needed)
 }
 
 /// What a program that has ended reveals, if a receipt can be made of it.
@@ -154,20 +168,24 @@ fn revealed(execution: &Execution, end: &Rv32imV2Claim) -> Result<Vec<u8>, Execu
 /// # Errors
 /// A program that fails before.
 pub(crate) fn run(job: &Job, instructions: u64) -> Result<(), ExecuteError> {
-    let mut execution = Execution::start(job, RUN_PO2, instructions);
+    let mut execution = Execution::start(job, RUN_PO2, instructions, RUN_BYTES_MAX);
     loop {
         match execution.next() {
+            Ok(Some(_)) if execution.bytes() > RUN_BYTES_MAX => {
+                return Err(ExecuteError::Trapped {
+                    reason: format!(
+                        "it takes {} bytes of memory to execute, and {RUN_BYTES_MAX} are allowed; have it touch less of \
+                         its memory",
+                        execution.bytes()
+                    ),
+                    output: execution.printed(),
+                });
+            }
             Ok(Some(_)) => {}
             Ok(None) => return Ok(()),
-            Err(stopped) => return Err(execution.failed(stopped, 0, job.held_bytes())),
+            Err(stopped) => return Err(execution.failed(stopped, 0)),
         }
     }
-}
-
-/// Lifts are made for some rows at least; a shorter last segment gets empty ones.
-fn with_rows_to_lift(mut cut: execute::Segment) -> execute::Segment {
-    cut.po2 = cut.po2.max(*SEGMENT_PO2.start());
-    cut
 }
 
 /// An execution that has come to the end of a segment, and goes on when there are more.
@@ -176,17 +194,21 @@ pub(crate) struct Walk {
     cut_po2: u32,
     segments: u32,
     instructions: u64,
+    /// Most bytes that the process may hold, by the plan.
+    bytes_max: u64,
 }
 
 impl Walk {
     /// Starts an execution that will come to `segment`, at least.
     pub(crate) fn start(job: &Job, cut_po2: u32, segment: &Segment) -> Self {
         let end = segment.instret_start.saturating_add(segment.num_insns);
+        let end = end.saturating_add(CYCLES_OF_A_SEGMENT);
         Self {
-            execution: Execution::start(job, cut_po2, end.saturating_add(CYCLES_OF_A_SEGMENT)),
+            execution: Execution::start(job, cut_po2, end, segment.peak_bytes),
             cut_po2,
             segments: 0,
             instructions: 0,
+            bytes_max: segment.peak_bytes,
         }
     }
 
@@ -203,15 +225,22 @@ impl Walk {
     /// Executes the next segment.
     ///
     /// # Errors
-    /// An execution that has ended, or that fails.
+    /// An execution that has ended, that fails, or that holds more memory than the plan says.
     pub(crate) fn skip(&mut self) -> Result<execute::Segment, String> {
         let cut = self
             .execution
             .next()?
             .ok_or_else(|| format!("the execution has {} segments", self.segments))?;
+        let bytes = self.execution.bytes();
+        if bytes > self.bytes_max {
+            return Err(format!(
+                "to execute it takes {bytes} bytes of memory, and the plan says {}",
+                self.bytes_max
+            ));
+        }
         self.segments += 1;
         self.instructions += u64::from(cut.suspend_cycle);
-        Ok(with_rows_to_lift(cut))
+        Ok(cut)
     }
 
     /// Executes the next segment, which has to be this one.
@@ -233,6 +262,8 @@ impl Walk {
             ));
         }
         let start = self.instructions;
+        self.bytes_max = segment.peak_bytes;
+        self.execution.allow(segment.peak_bytes);
         let cut = self.skip()?;
         let last = cut.claim.terminate_state.is_some();
         let executed = (start, u64::from(cut.suspend_cycle), cut.po2, last);
@@ -278,10 +309,11 @@ pub(crate) fn boundaries(
                 let details = Details::of(segment).map_err(mismatch)?;
                 // How far it will have to go is not known: more segments may be asked for.
                 none.insert(Walk {
-                    execution: Execution::start(job, details.cut_po2, u64::MAX),
+                    execution: Execution::start(job, details.cut_po2, u64::MAX, segment.peak_bytes),
                     cut_po2: details.cut_po2,
                     segments: 0,
                     instructions: 0,
+                    bytes_max: segment.peak_bytes,
                 })
             }
         };
@@ -290,4 +322,20 @@ pub(crate) fn boundaries(
         boundaries.push(claims::boundary(&claim).map_err(|e| mismatch(e.to_string()))?);
     }
     Ok((boundaries, before))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_has_the_memory_of_its_execution() {
+        assert_eq!(peak_within(5, 2, 3), Ok(3));
+        assert_eq!(peak_within(5, 4, 3), Ok(4));
+        let needed = 6;
+        for (execution, proof) in [(6, 3), (3, 6)] {
+            let refused = peak_within(5, execution, proof);
+            assert_eq!(refused, Err(ExecuteError::BudgetTooSmall { budget: 5, needed }));
+        }
+    }
 }

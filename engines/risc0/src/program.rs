@@ -20,9 +20,14 @@ const ELF_MAGIC: &[u8] = b"\x7fELF";
 const IMAGE_BYTES_MAX: u64 = 32 << 20;
 /// Most program headers, as RISC Zero has it.
 const HEADERS_MAX: u16 = 256;
-/// Bytes that a process holds of a page of 1 KiB: itself, and its hash and its place in the maps of
-/// the executor and of the thread that hashes.
-const PAGE_HELD_BYTES: u64 = 1536;
+/// Bytes that a process holds of a page of 1 KiB that the program comes with: itself, once more where
+/// the execution has written to it, and its hashes and its places in the maps of the job, the executor
+/// and the thread that hashes.
+const PAGE_HELD_BYTES: u64 = 2688;
+/// Bytes that RISC Zero's loader takes for each byte of a program's memory. It keeps a map entry of
+/// eight bytes for each word; nodes of such a map have 112 bytes or more, and those that were filled in
+/// order have seven entries each, with their share of the nodes above.
+const LOADING_FACTOR: u64 = 6;
 
 /// Why a program was refused.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -54,6 +59,12 @@ pub(crate) enum ProgramError {
         actual: u16,
         max: u16,
     },
+    #[error(
+        "the kernel in the program file is {actual}, and this engine runs the v1compat of RISC Zero 3.0.6, which is \
+         {expected} (BLAKE3); give it the program as an ELF, which gets that kernel, or build it with \
+         RISC Zero 3.0.3 to 3.0.6"
+    )]
+    Kernel { actual: String, expected: String },
     #[error("the program cannot be loaded: {reason}")]
     Malformed { reason: String },
 }
@@ -70,11 +81,13 @@ pub(crate) struct Program {
     /// The digest of the memory and the pc that it starts with, as RISC Zero's tools print it.
     pub image_id: Digest,
     hash: [u8; 32],
+    /// Bytes that it took to load it.
+    loading_bytes: u64,
 }
 
 impl Program {
-    /// Reads an ELF, which gets RISC Zero's kernel, or a `ProgramBinary`, which has one. The two
-    /// are the same program.
+    /// Reads an ELF, which gets RISC Zero's kernel, or a `ProgramBinary`, which has to have the same
+    /// one. The two are the same program.
     pub(crate) fn load(file: &[u8]) -> Result<Self, ProgramError> {
         if file.len() > PROGRAM_BYTES_MAX {
             return Err(ProgramError::TooLarge {
@@ -83,20 +96,17 @@ impl Program {
             });
         }
         if file.starts_with(ELF_MAGIC) {
-            return Self::of_binary(&ProgramBinary::new(file, V1COMPAT_ELF).encode());
+            return Self::of_binary(&ProgramBinary::new(file, V1COMPAT_ELF));
         }
         if file.starts_with(BINARY_MAGIC) {
-            return Self::of_binary(file);
+            let binary = ProgramBinary::decode(file).map_err(|e| malformed(&e))?;
+            return Self::of_binary(&binary);
         }
         let start = hex::encode(&file[..file.len().min(4)]);
         Err(ProgramError::NotAProgram { start })
     }
 
-    fn of_binary(bytes: &[u8]) -> Result<Self, ProgramError> {
-        let malformed = |reason: &anyhow::Error| ProgramError::Malformed {
-            reason: format!("{reason:#}"),
-        };
-        let binary = ProgramBinary::decode(bytes).map_err(|e| malformed(&e))?;
+    fn of_binary(binary: &ProgramBinary<'_>) -> Result<Self, ProgramError> {
         let header = &binary.header;
         if header.abi_kind != AbiKind::V1Compat || header.abi_version.major != 1 {
             return Err(ProgramError::Abi {
@@ -104,25 +114,42 @@ impl Program {
                 expected: "V1Compat 1",
             });
         }
-        check_elf("code", binary.user_elf)?;
-        check_elf("kernel", binary.kernel_elf)?;
+        // Another one could have the host do what this one's programs cannot, and write an output
+        // anywhere.
+        if binary.kernel_elf != V1COMPAT_ELF {
+            let named = |elf| blake3::hash(elf).to_string();
+            return Err(ProgramError::Kernel {
+                actual: named(binary.kernel_elf),
+                expected: named(V1COMPAT_ELF),
+            });
+        }
+        let (code, kernel) = (binary.user_elf, binary.kernel_elf);
+        let memory = check_elf("code", code)? + check_elf("kernel", kernel)?;
         let mut image = binary.to_image().map_err(|e| malformed(&e))?;
         let start = SystemState {
             pc: 0,
             merkle_root: image.image_id(),
         };
         let mut hasher = blake3::Hasher::new_derive_key("myriad risc0 program v1");
-        hasher.update_rayon(bytes);
+        hasher.update(&(code.len() as u64).to_le_bytes());
+        hasher.update_rayon(code).update_rayon(kernel);
         Ok(Self {
             image_id: start.digest(),
             image,
             hash: *hasher.finalize().as_bytes(),
+            loading_bytes: code.len() as u64 + memory * LOADING_FACTOR,
         })
     }
 }
 
-/// Bounds what an ELF takes in memory, before it is loaded.
-fn check_elf(which: &'static str, elf: &[u8]) -> Result<(), ProgramError> {
+fn malformed(reason: &anyhow::Error) -> ProgramError {
+    ProgramError::Malformed {
+        reason: format!("{reason:#}"),
+    }
+}
+
+/// The bytes that an ELF takes in the program's memory, which are bounded before it is loaded.
+fn check_elf(which: &'static str, elf: &[u8]) -> Result<u64, ProgramError> {
     let (headers, sizes) = memory_sizes(elf).ok_or_else(|| ProgramError::Malformed {
         reason: format!("the ELF of its {which} is cut off, or not for 32 bits"),
     })?;
@@ -141,7 +168,7 @@ fn check_elf(which: &'static str, elf: &[u8]) -> Result<(), ProgramError> {
             max: IMAGE_BYTES_MAX,
         });
     }
-    Ok(())
+    Ok(actual)
 }
 
 /// The number of an ELF's program headers, and the sizes in memory of those segments, loaded or
@@ -200,10 +227,15 @@ impl Job {
         seed
     }
 
-    /// Bytes that a process has in memory of it, whatever it does.
+    /// Bytes that a process has in memory of it, whatever it does, or had when it loaded it: then
+    /// there were two copies of the input.
     pub(crate) fn held_bytes(&self) -> u64 {
-        let pages = self.program.image.get_page_indexes().len() as u64;
-        pages * PAGE_HELD_BYTES + self.stdin.len() as u64
+        let (pages, input) = (
+            self.program.image.get_page_indexes().len(),
+            self.stdin.len() as u64,
+        );
+        let held = pages as u64 * PAGE_HELD_BYTES + input;
+        held.max(self.program.loading_bytes + 2 * input)
     }
 
     pub(crate) fn loaded(&self) -> Loaded {
@@ -250,6 +282,35 @@ mod tests {
         assert_eq!(of_elf.hash, of_binary.hash);
         assert_eq!(of_elf.image_id, of_binary.image_id);
         assert_eq!(of_elf.image_id, risc0_zkvm::compute_image_id(&binary).unwrap());
+    }
+
+    #[test]
+    fn a_kernel_that_is_none_of_risc_zeros_is_refused() {
+        let elf = samples::elf();
+        for kernel in [elf.as_slice(), &V1COMPAT_ELF[..V1COMPAT_ELF.len() - 1]] {
+            let refused = error(&ProgramBinary::new(&elf, kernel).encode());
+            let actual = blake3::hash(kernel).to_string();
+            assert!(
+                matches!(&refused, ProgramError::Kernel { actual: named, .. } if *named == actual),
+                "{refused}"
+            );
+            assert!(
+                refused.to_string().contains("give it the program as an ELF"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_it_takes_to_load_a_program_is_held() {
+        let job = |elf: &[u8], input: usize| Job::of_elf(elf, &vec![0; input]);
+        let mut large = samples::elf();
+        // The size in memory of its segment, which is zero behind what is in the file.
+        large[52 + 20..52 + 24].copy_from_slice(&(1_u32 << 20).to_le_bytes());
+        let (small, large) = (job(&samples::elf(), 0), job(&large, 0));
+        let more = large.held_bytes() - small.held_bytes();
+        assert!(more > 6 * (1 << 20) - (64 << 10), "{more}");
+        assert_eq!(job(&samples::elf(), 1000).held_bytes(), small.held_bytes() + 2000);
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use myriad_engine::{ProveError, Segment, quoted};
 use risc0_circuit_rv32im::{Rv32imV2Claim, execute, prove::segment_prover};
-use risc0_zkvm::{Digest, MaybePruned, ReceiptClaim, SegmentReceiptVerifierParameters, sha::Digestible};
-use serde::Serialize;
+use risc0_zkvm::sha::Digestible;
 
 use crate::{
     claims,
@@ -29,16 +28,6 @@ impl Executed {
     pub(crate) fn public_values(&self) -> Option<&[u8]> {
         self.public_values.as_deref()
     }
-}
-
-/// A `SegmentReceipt`, which RISC Zero lets nobody else make: this has the same bytes.
-#[derive(Serialize)]
-struct Sealed {
-    seal: Vec<u32>,
-    index: u32,
-    hashfn: &'static str,
-    verifier_parameters: Digest,
-    claim: ReceiptClaim,
 }
 
 /// Executes up to a segment, and checks that it is the planned one.
@@ -84,24 +73,14 @@ pub(crate) fn prove(index: u32, executed: Executed) -> Result<Vec<u8>, ProveErro
         .map_err(|_| failed("it makes the prover panic".into()))?
         .map_err(|e| failed(format!("{e:#}")))?;
     let proven = Rv32imV2Claim::decode(&seal).map_err(|e| failed(format!("{e:#}")))?;
-    let mut claim = claims::of_segment(&proven).map_err(failed)?;
+    let claim = claims::of_segment(&proven).map_err(failed)?;
     if claim.digest() != expected.digest() {
         return Err(ProveError::Unsound {
             segment: index,
             reason: "it states another execution than the one that was proven".into(),
         });
     }
-    if let Some(values) = public_values {
-        claim.output = MaybePruned::Value(claims::output(values));
-    }
-    let receipt = Sealed {
-        seal,
-        index,
-        hashfn: "poseidon2",
-        verifier_parameters: SegmentReceiptVerifierParameters::default().digest(),
-        claim,
-    };
-    receipts::encode_segment(&receipt).map_err(failed)
+    receipts::encode_segment(&seal, public_values.as_deref()).map_err(failed)
 }
 
 impl From<Stopped> for String {

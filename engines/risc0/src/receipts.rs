@@ -8,10 +8,11 @@ use bincode::Options;
 use myriad_engine::{
     Boundary, FinalProof, Level, PUBLIC_VALUES_BYTES_MAX, ProofOf, Shown, VerifyError, quoted,
 };
-use risc0_circuit_rv32im::RV32IM_SEAL_VERSION;
+use risc0_circuit_rv32im::{RV32IM_SEAL_VERSION, Rv32imV2Claim};
 use risc0_zkvm::{
-    Digest, MaybePruned, Receipt, ReceiptClaim, SegmentReceipt, SegmentReceiptVerifierParameters,
-    SuccinctReceipt, SuccinctReceiptVerifierParameters, VerifierContext, sha::Digestible,
+    Digest, ExitCode, InnerReceipt, MaybePruned, Receipt, ReceiptClaim, SegmentReceipt,
+    SegmentReceiptVerifierParameters, SuccinctReceipt, SuccinctReceiptVerifierParameters, VerifierContext,
+    sha::Digestible,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -27,6 +28,12 @@ const RECURSION_PO2: u32 = risc0_zkvm::recursion::RECURSION_PO2 as u32;
 /// Words before the rows in the seal of a segment: its version, and its globals (`OUTPUT_SIZE` of
 /// `CIRCUIT_INFO`).
 const SEGMENT_GLOBALS: usize = 1 + 90;
+/// Where the seal of a segment has its globals, after its version (`LAYOUT_GLOBAL` of the circuit):
+/// the half words of the output memory, those of the proof-of-verifiable-work nonce, and those of the
+/// registers of the end.
+const OUTPUT: std::ops::Range<usize> = 1 + 17..1 + 33;
+const POVW_NONCE: std::ops::Range<usize> = 1 + 33..1 + 49;
+const END_REGISTERS: std::ops::Range<usize> = 1 + 86..1 + 90;
 /// Words before the rows in the seal of a recursion proof: two digests of 16 half words.
 const RECURSION_GLOBALS: usize = 32;
 /// Hashes from a recursion program to the root of those that are allowed.
@@ -88,7 +95,36 @@ pub(crate) fn segment(
         return Err(VerifyError::boundary("the exit code", code, "none"));
     }
     caught(|| receipt.verify_integrity_with_context(&context()))?;
+    check_can_be_lifted(&receipt)?;
+    check_form(
+        proof,
+        &encode_segment(&receipt.seal, public_values).map_err(|e| malformed(&e))?,
+    )?;
     Ok((receipt, boundary))
+}
+
+/// Checks the globals of a segment's seal that its claim does not have. A maker can set them to what
+/// no lift or join takes, and the segment still verifies.
+fn check_can_be_lifted(receipt: &SegmentReceipt) -> Result<(), VerifyError> {
+    let zero = |what: &str, words: std::ops::Range<usize>| {
+        let words = receipt.seal.get(words).ok_or_else(cut_off)?;
+        match words.iter().find(|&&word| word != 0) {
+            None => Ok(()),
+            Some(word) => Err(VerifyError::Unusable {
+                what: what.into(),
+                actual: format!("one with the word {word:#x}"),
+                required: "zero".into(),
+            }),
+        }
+    };
+    // The circuit does not bound its words, and a lift has them below 2^16.
+    zero("the nonce of verifiable work", POVW_NONCE)?;
+    if receipt.claim.exit_code == ExitCode::SystemSplit {
+        // A lift states the output wherever the segment ends, and a join takes none before the end.
+        zero("the output memory before the end", OUTPUT)?;
+        zero("the registers of the end, before it", END_REGISTERS)?;
+    }
+    Ok(())
 }
 
 /// The receipt of a segment, whose seal has the shape that verifiers and lifts rely on.
@@ -138,14 +174,23 @@ pub(crate) fn node(level: Level, proof: &[u8]) -> Result<(Node, Boundary), Verif
     let receipt: Node = decode("a node", body, NODE_BYTES_MAX)?;
     check_recursion(&receipt)?;
     let claim = receipt.claim.as_value().map_err(|_| closed())?;
-    // The two states are in what a join reads, and its output only by its digest.
+    check_opened(claim)?;
+    let boundary = claims::boundary(claim)?;
+    caught(|| receipt.verify_integrity_with_context(&context()))?;
+    check_form(
+        proof,
+        &encode_node(level, receipt.clone()).map_err(|e| malformed(&e))?,
+    )?;
+    Ok((receipt, boundary))
+}
+
+/// Checks that a claim has the two states, which a join reads, and its output only by its digest.
+fn check_opened(claim: &ReceiptClaim) -> Result<(), VerifyError> {
     let opened = claim.pre.as_value().is_ok() && claim.post.as_value().is_ok();
     if !opened || claim.output.as_value().is_ok() {
         return Err(closed());
     }
-    let boundary = claims::boundary(claim)?;
-    caught(|| receipt.verify_integrity_with_context(&context()))?;
-    Ok((receipt, boundary))
+    Ok(())
 }
 
 /// Verifies the file of a final proof.
@@ -166,41 +211,84 @@ fn receipt(image_id: &Digest, file: &[u8]) -> Result<FinalProof, VerifyError> {
             max: PUBLIC_VALUES_BYTES_MAX,
         });
     }
-    if let Ok(claim) = proof.claim.as_value() {
-        let actual = claim.pre.digest();
-        if actual != *image_id {
-            return Err(VerifyError::OtherProgram {
-                actual: actual.to_string(),
-                expected: image_id.to_string(),
-            });
-        }
-        claims::boundary(claim)?;
+    let claim = proof.claim.as_value().map_err(|_| closed())?;
+    check_opened(claim)?;
+    let actual = claim.pre.digest();
+    if actual != *image_id {
+        return Err(VerifyError::OtherProgram {
+            actual: actual.to_string(),
+            expected: image_id.to_string(),
+        });
     }
+    claims::boundary(claim)?;
     caught(|| receipt.verify_with_context(&context(), *image_id))?;
+    let form = encode_receipt(proof.clone(), receipt.journal.bytes.clone()).map_err(|e| malformed(&e))?;
+    check_form(file, &form)?;
     Ok(FinalProof {
         public_values: receipt.journal.bytes,
     })
 }
 
-/// The bytes of a segment's proof.
-pub(crate) fn encode_segment(receipt: &impl Serialize) -> Result<Vec<u8>, String> {
-    encode(receipt)
+/// A `SegmentReceipt`, which RISC Zero lets nobody else make: this has the same bytes.
+#[derive(Serialize)]
+struct Sealed<'a> {
+    seal: &'a [u32],
+    index: u32,
+    hashfn: &'static str,
+    verifier_parameters: Digest,
+    claim: ReceiptClaim,
 }
 
-/// The bytes of a node's proof, which says what it reveals only by its digest.
-pub(crate) fn encode_node(level: Level, mut receipt: Node) -> Result<Vec<u8>, String> {
-    if let MaybePruned::Value(claim) = &mut receipt.claim {
-        claim.output = MaybePruned::Pruned(claim.output.digest());
-        claim.input = MaybePruned::Pruned(claim.input.digest());
+/// The bytes of a segment's proof: they follow from its seal, and from what the last one reveals.
+pub(crate) fn encode_segment(seal: &[u32], public_values: Option<&[u8]>) -> Result<Vec<u8>, String> {
+    let sealed = Rv32imV2Claim::decode(seal).map_err(|e| format!("{e:#}"))?;
+    let mut claim = claims::of_segment(&sealed)?;
+    if let Some(values) = public_values {
+        claim.output = MaybePruned::Value(claims::output(values.to_vec()));
     }
+    encode(&Sealed {
+        seal,
+        // It is in no claim, so all have the same.
+        index: 0,
+        hashfn: HASH,
+        verifier_parameters: SegmentReceiptVerifierParameters::default().digest(),
+        claim,
+    })
+}
+
+/// The bytes of a node's proof.
+pub(crate) fn encode_node(level: Level, receipt: Node) -> Result<Vec<u8>, String> {
     let mut bytes = vec![level.number()];
-    bytes.extend(encode(&receipt)?);
+    bytes.extend(encode(&shortest(receipt))?);
     Ok(bytes)
 }
 
 /// The file of a final proof.
-pub(crate) fn encode_receipt(receipt: &Receipt) -> Result<Vec<u8>, String> {
-    encode(receipt)
+pub(crate) fn encode_receipt(node: Node, journal: Vec<u8>) -> Result<Vec<u8>, String> {
+    encode(&Receipt::new(InnerReceipt::Succinct(shortest(node)), journal))
+}
+
+/// The receipt of a piece, which says only by their digests what it takes and reveals.
+fn shortest(mut receipt: Node) -> Node {
+    if let MaybePruned::Value(claim) = &mut receipt.claim {
+        claim.output = MaybePruned::Pruned(claim.output.digest());
+        claim.input = MaybePruned::Pruned(claim.input.digest());
+    }
+    receipt
+}
+
+/// Checks that the bytes of a proof are those that this engine gives it. Otherwise one proof would
+/// have many hashes, and whoever hands it on could choose among them.
+fn check_form(proof: &[u8], expected: &[u8]) -> Result<(), VerifyError> {
+    if proof != expected {
+        return Err(VerifyError::Malformed {
+            reason:
+                "it holds, but its bytes are not those that this engine writes for it; encode it as that \
+                     does"
+                    .into(),
+        });
+    }
+    Ok(())
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, String> {
@@ -268,7 +356,9 @@ fn check_recursion(receipt: &Node) -> Result<(), VerifyError> {
 }
 
 /// Runs RISC Zero's verifier, which may panic where a stranger's bytes are none that it expects.
-fn caught<E: std::fmt::Display>(verify: impl FnOnce() -> Result<(), E>) -> Result<(), VerifyError> {
+pub(crate) fn caught<E: std::fmt::Display>(
+    verify: impl FnOnce() -> Result<(), E>,
+) -> Result<(), VerifyError> {
     let verified = std::panic::catch_unwind(std::panic::AssertUnwindSafe(verify));
     let reason = match verified {
         Ok(Ok(())) => return Ok(()),
@@ -309,3 +399,6 @@ fn closed() -> VerifyError {
         reason: "its claim does not have the states before and after, and the digest of the output".into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

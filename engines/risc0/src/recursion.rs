@@ -70,11 +70,10 @@ pub(crate) fn finish(
         let reason = "the public values are not in it".into();
         refused(1, &VerifyError::Malformed { reason })
     })?;
-    let receipt = Receipt::new(InnerReceipt::Succinct(node), journal);
-    receipt
-        .verify_with_context(&receipts::context(), program.image_id)
+    let receipt = Receipt::new(InnerReceipt::Succinct(node.clone()), journal.clone());
+    receipts::caught(|| receipt.verify_with_context(&receipts::context(), program.image_id))
         .map_err(|e| failed(level, e.to_string()))?;
-    receipts::encode_receipt(&receipt).map_err(|reason| failed(level, reason))
+    receipts::encode_receipt(node, journal).map_err(|reason| failed(level, reason))
 }
 
 /// Runs RISC Zero's prover, which panics at some of what it cannot prove.

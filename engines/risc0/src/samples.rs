@@ -33,6 +33,16 @@ const T6: u32 = 31;
 /// A program that reads a number of four bytes, counts down from it, writes a word of memory at
 /// each step, and reveals [`JOURNAL`].
 pub(crate) fn elf() -> Vec<u8> {
+    counting(0)
+}
+
+/// One that writes to the next page at each step.
+pub(crate) fn touching() -> Vec<u8> {
+    counting(1024)
+}
+
+/// One that goes so many bytes on at each step.
+fn counting(stride: i32) -> Vec<u8> {
     let mut program = Assembler::default();
     let (buffer, read) = (program.data(&[0; 4]), program.name("SYS_READ"));
     for (register, value) in [(A0, buffer), (A1, 4), (A2, read), (A3, 0), (A4, 4)] {
@@ -43,6 +53,9 @@ pub(crate) fn elf() -> Vec<u8> {
     program.push(word_load(S0, A0));
     let start = program.code.len();
     program.push(word_store(S0, A0));
+    if stride != 0 {
+        program.push(add(A0, A0, stride));
+    }
     program.push(add(S0, S0, -1));
     program.branch_back_if_not_zero(S0, start);
     program.reveal_and_halt(JOURNAL, 0);

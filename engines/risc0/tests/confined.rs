@@ -8,9 +8,9 @@ mod samples;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod common;
 
-use common::{config, worker};
+use common::{config, peak_bytes, worker};
 use myriad_engine::{
-    ExecuteError, Filling, Level, MemoryBudget, ProofOf, VerifyError,
+    ExecuteError, Filling, FinalForm, Input, Level, MemoryBudget, ProofOf, VerifyError,
     worker::{Failure, Worker, WorkerConfig, WorkerError},
 };
 
@@ -40,6 +40,30 @@ fn a_child_executes_cuts_and_verifies() {
             )))
         ),
         "{refused:?}"
+    );
+}
+
+/// RISC Zero's loader takes several bytes for each one of the program's memory. The smallest task of a
+/// child is said to take as much, at least.
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "without optimization, hashing the program takes minutes"
+)]
+fn loading_a_large_program_takes_no_more_than_is_said() {
+    let mut elf = samples::elf();
+    // The size in memory of its segment, which is zero behind what is in the file.
+    let size = 32_u32 << 20;
+    elf[52 + 20..52 + 24].copy_from_slice(&size.to_le_bytes());
+    let mut worker = Worker::spawn(&config()).unwrap();
+    let input = Input::from_bytes(vec![1; 4 << 20]).unwrap();
+    let loaded = worker.load(elf.as_slice(), None, input).unwrap();
+    let (seen, said) = (peak_bytes(&worker), loaded.final_peak_bytes(FinalForm::Fast, 2));
+    println!("{} MiB, and {} MiB said", seen >> 20, said >> 20);
+    assert!(seen <= said, "{seen} bytes, and {said} said");
+    assert!(
+        seen > u64::from(size) * 4,
+        "{seen} bytes: the loader takes less than it did"
     );
 }
 

@@ -18,7 +18,12 @@ use myriad_engine::{
     AggregateError, Boundary, FinalForm, Level, MemoryBudget, Plan, ProofOf, Segment, Shown, VerifyError,
     worker::{Failure, Usage, Worker, WorkerError},
 };
-use risc0_zkvm::{Digest, Receipt};
+use risc0_binfmt::{PovwJobId, ProgramBinary};
+use risc0_zkos_v1compat::V1COMPAT_ELF;
+use risc0_zkvm::{
+    Digest, ExecutorEnv, ExecutorImpl, InnerReceipt, MaybePruned, ProverOpts, Receipt, ReceiptClaim,
+    SegmentReceipt, SuccinctReceipt, VerifierContext, get_prover_server,
+};
 
 /// Segments of 2^15 rows fit it.
 const SMALL: MemoryBudget = MemoryBudget::from_bytes(512 << 20);
@@ -77,6 +82,48 @@ fn spoilt(proof: &[u8]) -> Vec<u8> {
     let mut spoilt = proof.to_vec();
     spoilt[proof.len() / 2] ^= 1;
     spoilt
+}
+
+fn is_of_another_form(error: &VerifyError) -> bool {
+    matches!(error, VerifyError::Malformed { reason } if reason.contains("its bytes are not those"))
+}
+
+/// The same claim, which says in another way that there is no input.
+fn opened(mut receipt: SuccinctReceipt<ReceiptClaim>) -> SuccinctReceipt<ReceiptClaim> {
+    let MaybePruned::Value(claim) = &mut receipt.claim else {
+        panic!("{receipt:?}");
+    };
+    claim.input = MaybePruned::Value(None);
+    receipt
+}
+
+/// The proof of a first segment whose nonce of verifiable work is not zero.
+fn segment_with_a_nonce() -> Vec<u8> {
+    let env = ExecutorEnv::builder()
+        .segment_limit_po2(15)
+        .povw(PovwJobId::from_bytes([1; 28]))
+        .write_slice(&STEPS.to_le_bytes())
+        .build()
+        .unwrap();
+    let image = ProgramBinary::new(&samples::elf(), V1COMPAT_ELF).encode();
+    let session = ExecutorImpl::from_elf(env, &image).unwrap().run().unwrap();
+    assert!(session.segments.len() > 1, "it is the last one");
+    let segment = session.segments[0].resolve().unwrap();
+    let prover = get_prover_server(&ProverOpts::succinct()).unwrap();
+    let proven = prover.prove_segment(&VerifierContext::default(), &segment);
+    bincode::serialize(&proven.unwrap()).unwrap()
+}
+
+/// It holds, and says what a segment without one says; but no lift takes it.
+#[test]
+fn a_segment_with_a_nonce_is_refused() {
+    let mut verifier = worker(&samples::elf(), STEPS);
+    let of = ProofOf::Segment { public_values: None };
+    let error = refused(&mut verifier, of, &segment_with_a_nonce());
+    assert!(
+        matches!(&error, VerifyError::Unusable { what, .. } if what == "the nonce of verifiable work"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -186,6 +233,10 @@ fn segments_of_others_are_refused(
         refused(verifier, of_first(), &spoilt(first)),
         VerifyError::Invalid { .. }
     ));
+    let mut other_index: SegmentReceipt = bincode::deserialize(first).unwrap();
+    other_index.index += 1;
+    let error = refused(verifier, of_first(), &bincode::serialize(&other_index).unwrap());
+    assert!(is_of_another_form(&error), "{error}");
     let cut = &first[..first.len() / 2];
     assert!(matches!(
         refused(verifier, of_first(), cut),
@@ -199,6 +250,11 @@ fn nodes_of_others_are_refused(verifier: &mut Worker, leaves: &[Vec<u8>; 2]) {
         refused(verifier, of(), &spoilt(&leaves[0])),
         VerifyError::Invalid { .. }
     ));
+    let mut other_claim = leaves[0][..1].to_vec();
+    let leaf = bincode::deserialize(&leaves[0][1..]).unwrap();
+    other_claim.extend(bincode::serialize(&opened(leaf)).unwrap());
+    let error = refused(verifier, of(), &other_claim);
+    assert!(is_of_another_form(&error), "{error}");
     let cut = &leaves[0][..1000];
     assert!(matches!(
         refused(verifier, of(), cut),
@@ -226,6 +282,13 @@ fn receipts_of_others_are_refused(verifier: &mut Worker, file: &[u8]) {
         refused(verifier, of(), &spoilt(file)),
         VerifyError::Invalid { .. }
     ));
+    let mut other_claim: Receipt = bincode::deserialize(file).unwrap();
+    let InnerReceipt::Succinct(succinct) = other_claim.inner else {
+        panic!("it is not succinct");
+    };
+    other_claim.inner = InnerReceipt::Succinct(opened(succinct));
+    let error = refused(verifier, of(), &bincode::serialize(&other_claim).unwrap());
+    assert!(is_of_another_form(&error), "{error}");
     let cut = &file[..file.len() - 1];
     assert!(matches!(
         refused(verifier, of(), cut),

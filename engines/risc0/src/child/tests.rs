@@ -105,6 +105,26 @@ fn a_plan_is_refused_with_what_it_would_take() {
     );
 }
 
+/// An execution that takes more memory than its plan says ends: here, that of the pages that the
+/// program touches, one at each step.
+#[test]
+fn memory_that_a_program_touches_is_bounded_by_the_plan() {
+    const PAGES: u64 = 300;
+    let mut child = child(&samples::touching(), &(PAGES as u32).to_le_bytes());
+    let segments = plan(&mut child, GIB / 2).unwrap().segments;
+    let last = segments.len() - 1;
+    assert!(last > 0);
+    let held = child.job().unwrap().held_bytes();
+    let mut small = segments.clone();
+    // Of each, the process holds more than itself.
+    small[last].peak_bytes = memory::segment_bytes(0) + held + PAGES * 2048;
+    let reason = child.boundaries(&small).unwrap_err().to_string();
+    assert!(reason.contains("the plan says"), "{reason}");
+    let reason = child.prove(&small[last]).unwrap_err().to_string();
+    assert!(reason.contains("the plan says"), "{reason}");
+    assert!(child.boundaries(&segments).is_ok());
+}
+
 #[test]
 fn programs_that_have_no_receipt_are_refused() {
     let failed = plan(&mut child(&samples::ending(3), b""), GIB).unwrap_err();
@@ -202,7 +222,7 @@ fn receipt(words: usize, rows: u32) -> Vec<u8> {
     let parameters = SegmentReceiptVerifierParameters::default().digest();
     let claim = ReceiptClaim::ok(ALLOWED_CONTROL_ROOT, samples::JOURNAL.to_vec());
     let receipt = (seal, 0_u32, "poseidon2", parameters, claim);
-    receipts::encode_segment(&receipt).unwrap()
+    bincode::serialize(&receipt).unwrap()
 }
 
 fn of_segment(child: &mut Child, proof: &[u8]) -> VerifyError {

@@ -29,3 +29,13 @@ pub(crate) fn worker(elf: &[u8], input: u32) -> Worker {
     worker.load(elf, None, input).unwrap();
     worker
 }
+
+/// The largest resident set of a child so far.
+pub(crate) fn peak_bytes(worker: &Worker) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid())).unwrap();
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}

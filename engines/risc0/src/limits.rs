@@ -1,0 +1,173 @@
+//! What an execution may take, as seen from outside of it.
+//!
+//! An instruction of big integers runs a program of its own (`bibc` of the circuit's crate), whose
+//! numbers can double at each step. No number of cycles says what it takes, and nothing but the
+//! process can be stopped in it. So whoever waits for an execution looks at the clock and at the
+//! memory of the process.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+use crate::memory;
+
+/// An execution may be waited for so long in all, and for each row of a segment a hundredth of a
+/// millisecond more, of which it needs a hundredth.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_PER_ROW: Duration = Duration::from_micros(10);
+
+/// How often the memory is looked at. Memory that is new is written at a few gigabytes a second.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long an execution may be waited for, and the memory that it may take meanwhile.
+pub(crate) struct Limits {
+    /// For each segment.
+    each: Duration,
+    pub allowed: Duration,
+    waited: Duration,
+    /// The peak of the process before.
+    before: u64,
+    bytes: u64,
+}
+
+/// What came of waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Waited<T> {
+    Received(T),
+    /// Nothing comes any more.
+    Ended,
+    /// The process has to end, for this reason.
+    TooMuch(String),
+}
+
+impl Limits {
+    /// For an execution that is cut for 2^`cut_po2` rows, in a process of so many bytes.
+    pub(crate) fn of(cut_po2: u32, bytes: u64) -> Self {
+        let each = PATIENCE_PER_ROW * (1 << cut_po2);
+        let mut limits = Self {
+            each,
+            allowed: PATIENCE + each,
+            waited: Duration::ZERO,
+            before: peak_bytes(),
+            bytes: 0,
+        };
+        limits.allow(bytes);
+        limits
+    }
+
+    /// Has the process take so many bytes, or those of a lift, if that is more: whoever executes can
+    /// lift, too. What the process has taken before may still be there.
+    pub(crate) fn allow(&mut self, bytes: u64) {
+        self.bytes = bytes.max(memory::recursion_bytes());
+    }
+
+    /// Waits for what comes next.
+    pub(crate) fn wait<T>(&mut self, receiver: &Receiver<T>) -> Waited<T> {
+        let (start, before) = (Instant::now(), self.waited);
+        loop {
+            let left = self.allowed.saturating_sub(self.waited);
+            let received = receiver.recv_timeout(left.min(LOOK));
+            self.waited = before + start.elapsed();
+            match received {
+                Ok(received) => {
+                    self.allowed += self.each;
+                    return Waited::Received(received);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Waited::Ended,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(reason) = self.exceeded(peak_bytes()) {
+                return Waited::TooMuch(reason);
+            }
+        }
+    }
+
+    fn exceeded(&self, peak: u64) -> Option<String> {
+        const WHY: &str = "its instructions do too much, as those of big integers can; have them compute \
+                           with smaller numbers";
+        if self.waited >= self.allowed {
+            let (waited, allowed) = (self.waited.as_secs_f64(), self.allowed.as_secs_f64());
+            return Some(format!(
+                "the program was executed for {waited:.1} s without an end, and {allowed:.1} s are allowed for as many \
+                 cuts: {WHY}"
+            ));
+        }
+        let more = peak.saturating_sub(self.before);
+        (more > self.bytes).then(|| {
+            format!(
+                "to execute the program takes {more} bytes of memory, and {} are allowed: {WHY}",
+                self.bytes
+            )
+        })
+    }
+}
+
+/// The largest resident set of this process, of late. It reads no files.
+fn peak_bytes() -> u64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| (usage.max_rss() as u64) << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    /// Otherwise each segment of many could take as long as the longest one may.
+    #[test]
+    fn patience_is_for_the_whole_execution() {
+        let mut limits = Limits::of(15, 0);
+        assert_eq!(limits.allowed, PATIENCE + limits.each);
+        let (sender, receiver) = sync_channel(1);
+        for sent in 1..3 {
+            sender.send(()).unwrap();
+            limits.waited += PATIENCE / 3;
+            assert_eq!(limits.wait(&receiver), Waited::Received(()));
+            assert_eq!(limits.allowed, PATIENCE + limits.each * (sent + 1));
+            assert!(limits.waited >= PATIENCE / 3 * sent, "{:?}", limits.waited);
+        }
+        limits.waited = limits.allowed;
+        let Waited::TooMuch(reason) = limits.wait(&receiver) else {
+            panic!("it waits on");
+        };
+        assert!(reason.contains("61.0 s are allowed for as many cuts"), "{reason}");
+        drop(sender);
+        assert_eq!(limits.wait(&receiver), Waited::Ended);
+    }
+
+    #[test]
+    fn waiting_goes_on_between_two_looks_at_the_memory() {
+        let mut limits = Limits::of(15, u64::MAX);
+        let (sender, receiver) = sync_channel(0);
+        let sent = std::thread::spawn(move || {
+            std::thread::sleep(3 * LOOK);
+            sender.send(7).unwrap();
+        });
+        assert_eq!(limits.wait(&receiver), Waited::Received(7));
+        assert!(limits.waited >= 2 * LOOK, "{:?}", limits.waited);
+        sent.join().unwrap();
+    }
+
+    #[test]
+    fn memory_beyond_what_is_allowed_ends_the_wait() {
+        let mut limits = Limits::of(15, 0);
+        assert_eq!(limits.bytes, memory::recursion_bytes());
+        limits.bytes = 16 << 20;
+        assert_eq!(limits.exceeded(limits.before + (16 << 20)), None);
+        // The peak of this process is seen.
+        let (_sender, receiver) = sync_channel::<()>(0);
+        let taken = vec![1_u8; 64 << 20];
+        limits.before = peak_bytes().saturating_sub(taken.len() as u64 / 2);
+        assert!(peak_bytes() >= taken.len() as u64);
+        let Waited::TooMuch(reason) = limits.wait(&receiver) else {
+            panic!("it waits on");
+        };
+        assert!(
+            reason.contains("bytes of memory, and 16777216 are allowed"),
+            "{reason}"
+        );
+    }
+}
