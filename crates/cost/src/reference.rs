@@ -40,6 +40,15 @@ pub fn profile() -> &'static Profile {
     &PARSED
 }
 
+/// The measurements of another engine's programs, as the machine that made them has them.
+pub fn other(engine: &str) -> Option<&'static Profile> {
+    static PARSED: LazyLock<Vec<Profile>> =
+        LazyLock::new(|| OTHERS.iter().map(|other| parsed(other.profile)).collect());
+    PARSED
+        .iter()
+        .find(|profile| profile.engine_name.as_str() == engine)
+}
+
 fn parsed(json: &str) -> Profile {
     Profile::parse(json.as_bytes()).expect("the file is read by a test")
 }
@@ -90,6 +99,23 @@ mod tests {
             }
             assert!(program.instructions_for(4 << 30).is_some());
         }
+    }
+
+    #[test]
+    fn another_engine_was_measured_on_the_machine_that_is_compared() {
+        for other in &OTHERS {
+            let [programs, machine] = [other.profile, other.machine].map(parsed);
+            assert_eq!(programs.machine.cpu, machine.machine.cpu);
+            assert_eq!(programs.machine.cores, machine.machine.cores);
+            assert_eq!(machine.engine_name, profile().engine_name);
+            assert_ne!(programs.engine_name, machine.engine_name);
+        }
+    }
+
+    #[test]
+    fn profiles_are_found_by_their_engines() {
+        assert_eq!(other("risc0").unwrap().programs[0].name, "fibonacci-risc0");
+        assert!(other("openvm").is_none());
     }
 
     #[test]

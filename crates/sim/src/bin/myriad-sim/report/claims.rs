@@ -10,15 +10,14 @@ use myriad_sim::{
     plot::{Axis, Marks, Plot, Series},
 };
 
-use super::{Report, ReportError, Simulated, met, seconds, steps::Figures, tables::Table, verdict};
+use super::{
+    PROPOSED_S, Report, ReportError, Simulated, met, seconds, steps::Figures, tables::Table, verdict,
+};
 
 const GIB: f64 = (1u64 << 30) as f64;
 /// Cycles of segments for which the proposal has 2 and 4 GB.
 const CYCLES_2_GB: u32 = 1 << 18;
 const CYCLES_4_GB: u32 = 1 << 19;
-/// The proposal's figure for a program of 90 million cycles on 168 machines: 4 minutes and 9
-/// seconds.
-const PROPOSED_S: f64 = 249.0;
 /// Linea's time for the inner proof of a block of 30 million gas on 96 cores, by the proposal.
 const LINEA_S: f64 = 300.0;
 const LINEA_CORES: f64 = 96.0;

@@ -1,0 +1,171 @@
+//! The part of the report on RISC Zero: the claims on the system that they speak of, beside OpenVM
+//! on the same machines.
+
+use myriad_cost::{model::ProgramModel, profile::Program, reference};
+use myriad_sim::fleet::Spread;
+
+use super::{PROPOSED_S, Report, ReportError, Simulated, seconds, tables::Table, verdict};
+
+const GIB: f64 = (1u64 << 30) as f64;
+/// The columns of a segment's trace, by which its cells tell its rows (`engines/risc0/src/memory.rs`).
+const COLUMNS: f64 = 315.0;
+/// The proposal's memory of segments, by the exponents of their cycles.
+const PROPOSED_GB: [(u32, f64); 2] = [(18, 2.0), (19, 4.0)];
+/// The speed of a core of an i7-5500U beside one of the reference. It is an assumption: nobody here
+/// has measured one. The processor is of 2015, and has AVX2 and no AVX-512.
+const HOME_SPEED: f64 = 0.5;
+/// Worlds of a scenario here. RISC Zero's tasks take minutes, so its worlds differ little.
+const SEEDS: u64 = 3;
+
+/// A program of each engine whose instructions are plain RISC-V.
+const PLAIN: [&str; 2] = ["fibonacci", "fibonacci-risc0"];
+
+pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
+    report.say("## RISC Zero: the claims on their own ground");
+    report.say(
+        "The proposal speaks of RISC Zero. Myriad proves its programs on the same network ([Engines](../ENGINES.md)), with the prover of \
+         RISC Zero's own crates, on the CPU. This part tests the first three claims with its costs \
+         (`profiles/risc0.json`, by `myriad bench --engine risc0`).",
+    );
+    segments(report);
+    nodes(report);
+    fleets(report)
+}
+
+/// Claim 1, by what was measured.
+fn segments(report: &mut Report<'_>) {
+    let profile = reference::other("risc0").expect("the reference has it");
+    let program = &profile.programs[0];
+    let mut table = Table::new(&[
+        "rows",
+        "user cycles",
+        "memory, planned",
+        "memory, measured",
+        "the proposal's",
+        "s on two threads",
+        "s on an i7-5500U, assumed",
+        "proof",
+    ]);
+    for cut in &program.cuts {
+        let po2 = (cut.cells / COLUMNS).log2().round() as u32;
+        let measured = measured(program, cut.budget_bytes);
+        let of = |text: &dyn Fn(&myriad_cost::profile::Measured) -> String| measured.map_or("-".into(), text);
+        let proposed = PROPOSED_GB.iter().find(|(of, _)| *of == po2);
+        table.row(&[
+            format!("2^{po2}"),
+            format!("{:.0}", cut.instructions),
+            format!("{:.2} GiB", cut.peak_bytes as f64 / GIB),
+            of(&|m| format!("{:.2} GiB", m.peak_bytes as f64 / GIB)),
+            proposed.map_or("-".into(), |(_, gb)| format!("{gb:.0} GB")),
+            of(&|m| format!("{:.0}", m.undisturbed_wall_s())),
+            of(&|m| format!("{:.0}", m.undisturbed_wall_s() / HOME_SPEED)),
+            of(&|m| format!("{} KB", m.proof_bytes / 1000)),
+        ]);
+    }
+    report.say(table.text());
+    report.say(
+        "A dash means that it was not measured. RISC Zero's prover takes the memory that the proposal gives it, within a few percent. \
+         Tables and pages take rows, too, so fewer user cycles fit than there are rows. An i7-5500U is assumed to be half as fast as the \
+         machine of the profile.",
+    );
+}
+
+/// The mean of a size is that of its one segment: all have the same number of rows.
+fn measured(program: &Program, budget_bytes: u64) -> Option<&myriad_cost::profile::Measured> {
+    let mut of_budget = program.segments.iter().filter(|sample| {
+        sample.budget_bytes == budget_bytes && sample.measured.threads == 2 && !sample.measured.cold
+    });
+    of_budget.next().map(|sample| &sample.measured)
+}
+
+fn nodes(report: &mut Report<'_>) {
+    let profile = reference::other("risc0").expect("the reference has it");
+    let mut table = Table::new(&[
+        "node",
+        "children",
+        "memory, measured",
+        "s on two threads",
+        "proof",
+    ]);
+    for node in &profile.programs[0].nodes {
+        if node.measured.cold || node.measured.threads != 2 {
+            continue;
+        }
+        table.row(&[
+            node.stage.name().into(),
+            node.children.to_string(),
+            format!("{:.2} GiB", node.measured.peak_bytes as f64 / GIB),
+            format!("{:.1}", node.measured.undisturbed_wall_s()),
+            format!("{} KB", node.measured.proof_bytes / 1000),
+        ]);
+    }
+    report.say(table.text());
+    report.say("A leaf is a lift, and a node of two children a join. A node of one child is that child's proof, and proves nothing.");
+}
+
+/// Claims 2 and 3, by simulation, beside OpenVM on the same fleet.
+fn fleets(report: &mut Report<'_>) -> Result<(), ReportError> {
+    let mut table = Table::new(&[
+        "90 M instructions",
+        "OpenVM, `fibonacci`",
+        "RISC Zero, `fibonacci-risc0`",
+        "times as long",
+        "RISC Zero within 4 min 9 s",
+    ]);
+    let mut works = Vec::new();
+    for (what, scenario, speed) in [
+        ("168 machines", "90m-on-168", 1.0),
+        ("840 machines, one in five of which delivers", "90m-on-840", 1.0),
+        ("168 machines, half as fast", "90m-on-168", HOME_SPEED),
+    ] {
+        let [openvm, risc0] = PLAIN.map(|program| simulated(report, scenario, program, speed));
+        let (openvm, risc0) = (openvm?, risc0?);
+        let times = [&openvm, &risc0].map(Simulated::makespan_s);
+        let ratio = match times {
+            [Some(openvm), Some(risc0)] => format!("{:.0}", risc0 / openvm),
+            _ => "-".into(),
+        };
+        table.row(&[
+            what.into(),
+            seconds(times[0]),
+            seconds(times[1]),
+            ratio,
+            verdict(times[1].is_some_and(|s| s <= PROPOSED_S)).into(),
+        ]);
+        works.push([openvm, risc0].map(|of| of.core_hours()));
+    }
+    report.say(table.text());
+    let [openvm, risc0] = works[0];
+    report.say(&format!(
+        "All work of the program with its tree is {openvm:.1} core hours with OpenVM and {risc0:.0} with RISC Zero, which is {:.0} times \
+         as much. `fibonacci-risc0` is measured whole, with 4 GiB and less for a segment. For each of its user cycles, a segment costs \
+         {:.0} times what OpenVM's costs for an instruction, since OpenVM's prover here was made for CPUs, and RISC Zero's was made for \
+         GPUs.",
+        risc0 / openvm,
+        segment_ratio()
+    ));
+    Ok(())
+}
+
+fn simulated(
+    report: &Report<'_>,
+    scenario: &str,
+    program: &str,
+    speed: f64,
+) -> Result<Simulated, ReportError> {
+    let mut file = report.scenario(scenario)?;
+    file.seeds = file.seeds.min(SEEDS);
+    file.requesters[0].costs_of = program.into();
+    file.machines[0].speed = Spread::One(speed);
+    report.simulate(file)
+}
+
+/// CPU time of an instruction in a segment of 4 GiB: RISC Zero's beside OpenVM's.
+fn segment_ratio() -> f64 {
+    let each = |program: &ProgramModel| {
+        let cut = program.cut_for(4 << 30).expect("a segment fits 4 GiB");
+        program.segment(program.load(cut.instructions), 1).cpu_s / cut.instructions
+    };
+    let [openvm, risc0] = PLAIN.map(|name| each(reference::model().program(name).expect("it is measured")));
+    risc0 / openvm
+}
