@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     env,
+    ffi::OsStr,
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -47,6 +48,8 @@ impl Cluster {
             provers: Arc::default(),
             logs: Vec::new(),
         };
+        let engine_binary = settings.engines.risc0_binary();
+        let engine_binary = engine_binary.map(|path| [OsStr::new("--engine-risc0"), path.as_os_str()]);
         let mut own = BTreeSet::new();
         let folders = (0..).map(|index: u32| settings.data_dir.join("cluster").join(index.to_string()));
         // The provers of another running command are its own.
@@ -68,6 +71,8 @@ impl Cluster {
                 .args(["--memory", &settings.memory.bytes().to_string()])
                 .args(["--threads", &threads.to_string()])
                 .args(["--max-instructions", &settings.max_instructions.to_string()])
+                .args(["--engines", settings.engine.facts.id.name.as_str()])
+                .args(engine_binary.iter().flatten())
                 .arg("--data-dir")
                 .arg(&dir)
                 .arg("--keys")

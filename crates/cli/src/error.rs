@@ -10,7 +10,7 @@ use std::{
 use myriad_cost::{model::FitError, planner::PlanError, profile::ProfileError};
 use myriad_engine::{
     ExecuteError, InputError,
-    worker::{Failure, NoEngine, ServeError, WorkerError},
+    worker::{Failure, ServeError, WorkerError},
 };
 use myriad_evm::{
     BlockError,
@@ -26,7 +26,7 @@ use myriad_sim::{
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{settings::SettingsError, terminal};
+use crate::{engines::Missing, settings::SettingsError, terminal};
 
 /// The process's exit codes, which scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub enum Error {
     #[error("cannot use the value of --input")]
     InputText(#[source] InputError),
     #[error(transparent)]
-    Engine(#[from] NoEngine),
+    Engine(#[from] Missing),
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
@@ -186,7 +186,11 @@ impl From<NoVerifier> for Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Settings(SettingsError::Value { .. } | SettingsError::UnknownName { .. })
+            Self::Settings(
+                SettingsError::Value { .. }
+                | SettingsError::UnknownName { .. }
+                | SettingsError::NoEngineBinary(_),
+            )
             | Self::InputText(_)
             | Self::Start(StartError::Address { .. })
             | Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. })

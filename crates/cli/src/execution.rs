@@ -1,9 +1,24 @@
 //! Executing a program without proving it, for `execute`, `block execute` and `plan`.
 
-use myriad_engine::{Account, Input, Plan, worker::Usage};
+use myriad_engine::{Account, Input, Loaded, Plan, worker::Usage};
 use myriad_node::{LimitedWorker, make_keys, with_readable_keys};
 
 use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Settings};
+
+/// What the program's engine says of it and its input. A child reads what this process cannot.
+///
+/// # Errors
+/// A program or an input that the child refuses, or a child that fails.
+pub fn loaded(program: &ProgramFile, input: &Input, settings: &Settings) -> Result<Loaded, Error> {
+    if let Some(loaded) = program.loaded_here(input) {
+        return Ok(loaded);
+    }
+    let config = settings.sole_worker()?;
+    let _spinner = Spinner::new(format!("reading {}", program.name));
+    let mut worker = LimitedWorker::spawn(&config, settings.memory)?;
+    let loaded = worker.within(|child| child.load(&program.image[..], program.config.clone(), input))?;
+    Ok(loaded)
+}
 
 /// Executes in an engine child, and cuts for the memory budget.
 ///
@@ -38,14 +53,14 @@ fn planned(
     let config = settings.sole_worker()?;
     {
         let _spinner = Spinner::new("getting keys ready");
-        make_keys(&config, settings.memory, program.openvm_toml.clone())?;
+        make_keys(&config, settings.memory, program.config.clone())?;
     }
     let _spinner = Spinner::new(format!("executing {}", program.name));
-    let toml = program.openvm_toml.as_deref();
-    let planned = with_readable_keys(&config, settings.memory, toml, || {
+    let text = program.config.as_deref();
+    let planned = with_readable_keys(&config, settings.memory, text, || {
         let mut worker = LimitedWorker::spawn(&config, settings.memory)?;
         let (plan, usage) = worker.within(|child| {
-            child.load(&program.image[..], program.openvm_toml.clone(), input)?;
+            child.load(&program.image[..], program.config.clone(), input)?;
             child.plan(settings.memory, settings.max_instructions)
         })?;
         Ok((plan, usage, worker))

@@ -7,41 +7,53 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use myriad_engine::{CONFIG_BYTES_MAX, INPUT_BYTES_MAX, Input, PROGRAM_BYTES_MAX};
+use myriad_core::EngineName;
+use myriad_engine::{CONFIG_BYTES_MAX, INPUT_BYTES_MAX, Input, Loaded, PROGRAM_BYTES_MAX};
 use myriad_openvm::{Program, ProgramError};
 use serde_json::Value;
 
-use crate::{args::InputFlags, error::Error, terminal};
+use crate::{
+    args::InputFlags,
+    engines::{Choice, Signs},
+    error::Error,
+    terminal,
+};
 
 /// Most bytes of a genesis file. Mainnet's, with all its accounts, has 0.7 MB.
 const GENESIS_BYTES_MAX: usize = 16 << 20;
 
-/// A program, as it is given to engine children and as it is loaded here.
+/// A program, as it is given to engine children.
 pub struct ProgramFile {
     /// The stem of its file's name.
     pub name: String,
+    /// The engine that reads it.
+    pub engine: EngineName,
     pub image: Vec<u8>,
-    pub openvm_toml: Option<String>,
-    pub program: Program,
+    /// The text that configures its virtual machine, if it needs one.
+    pub config: Option<String>,
+    /// OpenVM's programs are loaded here. A child reads those of other engines.
+    openvm: Option<Program>,
 }
 
 impl ProgramFile {
-    /// Reads a program, and the `openvm.toml` that is given or else lies beside it.
+    /// Reads a program, and the configuration that is given. One for OpenVM may have an
+    /// `openvm.toml` beside it.
     ///
     /// # Errors
     /// A file that cannot be read, or what [`Program::load`] refuses.
-    pub fn read(path: &Path, config: Option<&Path>) -> Result<Self, Error> {
+    pub fn read(path: &Path, config: Option<&Path>, signs: Signs<'_>) -> Result<Self, Error> {
         let image = read("the program", path, PROGRAM_BYTES_MAX)?;
-        let beside = match config {
-            Some(_) => None,
-            None => config_beside(path),
+        let engine = signs.engine_of(&image);
+        let beside = match (config, engine) {
+            (None, Choice::Openvm) => config_beside(path),
+            _ => None,
         };
         if let Some(path) = &beside {
             terminal::note(format_args!("using {}", path.display()));
         }
         let config = config.or(beside.as_deref());
-        let openvm_toml = config.map(read_config).transpose()?;
-        Self::of(stem(path), image, openvm_toml).map_err(|source| Error::Program {
+        let text = config.map(read_config).transpose()?;
+        Self::of(engine.name(), stem(path), image, text).map_err(|source| Error::Program {
             path: match (&source, config) {
                 (ProgramError::Config(_), Some(config)) => config.to_owned(),
                 _ => path.to_owned(),
@@ -50,18 +62,31 @@ impl ProgramFile {
         })
     }
 
-    /// A program of the user's own.
+    /// A program of the user's own, for this engine.
     ///
     /// # Errors
-    /// See [`Program::load`].
-    pub fn of(name: String, image: Vec<u8>, openvm_toml: Option<String>) -> Result<Self, ProgramError> {
-        let program = Program::load(&image, openvm_toml.as_deref())?;
+    /// Of OpenVM's, see [`Program::load`].
+    pub fn of(
+        engine: EngineName,
+        name: String,
+        image: Vec<u8>,
+        config: Option<String>,
+    ) -> Result<Self, ProgramError> {
+        let openvm = (engine == Choice::Openvm.name())
+            .then(|| Program::load(&image, config.as_deref()))
+            .transpose()?;
         Ok(Self {
             name,
+            engine,
             image,
-            openvm_toml,
-            program,
+            config,
+            openvm,
         })
+    }
+
+    /// What its engine says of it and this input, if that can be known without a child.
+    pub fn loaded_here(&self, input: &Input) -> Option<Loaded> {
+        self.openvm.as_ref().map(|program| program.loaded(input))
     }
 }
 

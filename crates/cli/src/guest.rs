@@ -1,7 +1,7 @@
 //! The programs that the binary carries: those that validate blocks, so that a proof of a block
 //! needs no file but the block, and a small one that measures machines.
 
-use crate::{error::Error, files::ProgramFile};
+use crate::{engines::Choice, error::Error, files::ProgramFile};
 
 /// A variant of the program that validates blocks, by the extensions of the VM that it has. All
 /// reveal the same of the same block.
@@ -57,9 +57,11 @@ impl Variant {
     /// None, unless the binary was built with a file that is no program.
     pub fn load(self) -> Result<ProgramFile, Error> {
         let (image, openvm_toml) = (self.image(), self.openvm_toml());
-        ProgramFile::of(self.name().into(), image.to_vec(), Some(openvm_toml.into())).map_err(|source| {
+        let name = self.name();
+        let config = Some(openvm_toml.into());
+        ProgramFile::of(Choice::Openvm.name(), name.into(), image.to_vec(), config).map_err(|source| {
             Error::Program {
-                path: self.name().into(),
+                path: name.into(),
                 source,
             }
         })
@@ -73,6 +75,13 @@ const SOFTWARE_PER_GAS_MAX: u64 = 1;
 /// The name and the ELF of a program on plain RISC-V, which takes 8 bytes, little endian: how often
 /// it adds.
 pub const FIBONACCI: (&str, &[u8]) = ("fibonacci", include_bytes!("../../../guests/elf/fibonacci.elf"));
+
+/// The same program for RISC Zero, with the same input, and its name, which the reference's costs
+/// have too.
+pub const FIBONACCI_RISC0: (&str, &[u8]) = (
+    "fibonacci-risc0",
+    include_bytes!("../../../engines/risc0/guests/elf/fibonacci-risc0.elf"),
+);
 
 /// Whether a program is one that validates blocks.
 pub fn is_evm_block(program: &ProgramFile) -> bool {

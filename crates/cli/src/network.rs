@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use myriad_core::EngineId;
 use myriad_net::{Address, Config, Identity, Limits, Listen, Network, StartError, wire::Role};
 use myriad_node::{Job, Machine, Observer, Options, Outcome, RunError, open_blobs, requester};
 use tokio::{
@@ -23,7 +24,6 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     args::ProverFlags,
     cluster::{Cluster, LOOPBACK},
-    engines,
     error::Error,
     interrupt,
     settings::{NetSettings, Settings},
@@ -84,12 +84,20 @@ pub async fn on_signal() {
 /// would be one peer to the network.
 pub fn net_config(settings: &Settings, dir: &Path, role: Role, disk_bytes: u64) -> Result<Config, Error> {
     let identity = Identity::load_or_create(dir)?;
-    config(dir, &settings.net, identity, role, disk_bytes)
+    config(
+        dir,
+        &settings.net,
+        settings.engines.ids(),
+        identity,
+        role,
+        disk_bytes,
+    )
 }
 
 fn config(
     data_dir: &Path,
     net: &NetSettings,
+    engines: Vec<EngineId>,
     identity: Identity,
     role: Role,
     disk_bytes: u64,
@@ -103,7 +111,7 @@ fn config(
         identity,
         role,
         build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
-        engines: engines::ids(),
+        engines,
         listen,
         external: addresses(&net.external)?,
         bootstrap: addresses(&net.bootstrap)?,
@@ -214,7 +222,15 @@ pub fn with_provers<T>(
         }
     };
     // A requester's blobs are its own: only provers have a quota.
-    let config = config(&settings.data_dir, &net, identity, Role::Requester, u64::MAX)?;
+    let engines = settings.engines.ids();
+    let config = config(
+        &settings.data_dir,
+        &net,
+        engines,
+        identity,
+        Role::Requester,
+        u64::MAX,
+    )?;
     let (network, events) = Network::start(config)?;
     let machine = Machine::detect();
     let (cluster, own, expected, threads) = match provers {

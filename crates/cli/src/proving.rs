@@ -6,21 +6,30 @@ use myriad_engine::Input;
 use myriad_node::{Job, Options, Outcome, local};
 
 use crate::{
-    args::ProverFlags, error::Error, files::ProgramFile, interrupt, network, progress::Progress,
-    settings::Settings,
+    args::ProverFlags, error::Error, execution::loaded, files::ProgramFile, interrupt, network,
+    progress::Progress, settings::Settings,
 };
 
-/// The job to prove `program` on `input`. `name` is the stem of the output files, `verify` what
-/// `myriad verify` needs beside the proof.
-pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> Arc<Job> {
-    Arc::new(Job {
+/// The job to prove `program` on `input`, by the engine of the settings. `name` is the stem of the
+/// output files, `verify` what `myriad verify` needs beside the proof.
+///
+/// # Errors
+/// See [`loaded`].
+pub fn job(
+    name: String,
+    program: ProgramFile,
+    input: Input,
+    verify: String,
+    settings: &Settings,
+) -> Result<Arc<Job>, Error> {
+    Ok(Arc::new(Job {
         name,
+        loaded: loaded(&program, &input, settings)?,
         image: program.image,
-        program_config: program.openvm_toml,
-        loaded: program.program.loaded(&input),
+        program_config: program.config,
         input,
         verify,
-    })
+    }))
 }
 
 /// The settings of a job's proving. Makes the folder for the output: now, and not after minutes of

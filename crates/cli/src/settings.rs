@@ -2,7 +2,6 @@
 //! `MYRIAD_*` variables < flags. Every command that works with keys or children loads them.
 
 use std::{
-    env,
     num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -16,6 +15,7 @@ use figment::{
     error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
+use myriad_core::EngineName;
 use myriad_engine::{
     FinalForm, INPUT_BYTES_MAX, MemoryBudget,
     worker::{WorkerConfig, can_confine, data_bytes_max},
@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 use crate::{
-    engines::{self, OwnEngine},
+    engines::{Missing, NoBinary, OwnEngine, OwnEngines},
     terminal,
 };
 
@@ -35,7 +35,7 @@ const FILE: &str = "myriad.toml";
 const ENV_PREFIX: &str = "MYRIAD_";
 
 /// The names of the settings in `myriad.toml`, and after `MYRIAD_` in capitals.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "data_dir",
     "out",
     "memory",
@@ -55,6 +55,8 @@ const NAMES: [&str; 19] = [
     "only",
     "never",
     "prefer",
+    "engines",
+    "engine_risc0",
 ];
 
 /// Memory of an engine child by default: a home machine can spare it.
@@ -95,7 +97,9 @@ pub struct Settings {
     pub threads_wanted: Option<NonZeroUsize>,
     /// Most instructions of an own execution.
     pub max_instructions: u64,
-    /// The engine of own jobs.
+    /// The engines of this machine.
+    pub engines: OwnEngines,
+    /// The engine of own jobs, one of them.
     pub engine: OwnEngine,
     /// The form of the final proof.
     pub proof: FinalForm,
@@ -125,6 +129,8 @@ pub struct OwnerSettings {
     pub max_input_bytes: u64,
     /// The most instructions of a job.
     pub max_instructions: u64,
+    /// The engines that are lent; all if there are none.
+    pub engines: Vec<EngineName>,
     /// Names of peers, as the user wrote them.
     pub only: Vec<String>,
     pub never: Vec<String>,
@@ -142,6 +148,8 @@ pub enum SettingsError {
     },
     #[error("there is no setting `{name}` ({source_name}); the settings are {}", NAMES.join(", "))]
     UnknownName { name: String, source_name: String },
+    #[error(transparent)]
+    NoEngineBinary(#[from] NoBinary),
     #[error("this system has no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
     NoDataDir,
     #[error("cannot find the path of this program, which the engine children run: {0}")]
@@ -185,6 +193,9 @@ struct Layers {
     never: Vec<String>,
     #[serde(default)]
     prefer: Vec<String>,
+    #[serde(default)]
+    engines: Vec<EngineName>,
+    engine_risc0: Option<PathBuf>,
 }
 
 impl Settings {
@@ -192,7 +203,8 @@ impl Settings {
     /// [`NAMES`].
     ///
     /// # Errors
-    /// An unknown name in `myriad.toml`, a value of the wrong kind, or no place for data.
+    /// An unknown name in `myriad.toml`, a value of the wrong kind, no place for data, or a binary
+    /// of an engine that is none.
     pub fn load(flags: &impl Serialize) -> Result<Self, SettingsError> {
         // A file that is there has to be readable; to have none is no error.
         let file = if Path::new(FILE).exists() {
@@ -208,6 +220,7 @@ impl Settings {
             Some(dir) => dir,
             None => platform_data_dir().ok_or(SettingsError::NoDataDir)?,
         };
+        let engines = OwnEngines::find(layers.engine_risc0.as_deref())?;
         let machine = Machine::detect();
         let children = layers.children.map_or(machine.cores, usize::from);
         let threads = layers
@@ -220,7 +233,8 @@ impl Settings {
             children,
             threads,
             threads_wanted: layers.threads,
-            engine: engines::first(),
+            engine: engines.first().clone(),
+            engines,
             proof: layers.proof,
             deadline: layers.deadline.map(|seconds| Duration::from_secs(seconds.get())),
             keep_jobs: days(layers.keep_jobs.unwrap_or(KEEP_JOBS_DAYS)),
@@ -236,11 +250,21 @@ impl Settings {
                 max_instructions: layers.max_instructions.unwrap_or(JOB_INSTRUCTIONS_MAX),
                 disk_bytes: layers.disk,
                 max_input_bytes: layers.max_input,
+                engines: layers.engines,
                 only: layers.only,
                 never: layers.never,
                 prefer: layers.prefer,
             },
         })
+    }
+
+    /// Own jobs have the engine of this name from now on.
+    ///
+    /// # Errors
+    /// [`Missing`]
+    pub fn choose_engine(&mut self, name: EngineName) -> Result<(), Missing> {
+        self.engine = self.engines.get(name)?.clone();
+        Ok(())
     }
 
     /// The command that starts a child of [`Self::engine`], one of [`Self::children`].
@@ -281,11 +305,12 @@ impl Settings {
     ) -> Result<WorkerConfig, SettingsError> {
         let named = keys.to_string_lossy();
         let data = data_bytes_max(self.memory, threads).to_string();
-        let args = [engine.subcommand, "--keys", &named, "--data-bytes-max", &data];
+        let (command, first) = engine.command().map_err(SettingsError::NoBinary)?;
+        let args = ["--keys", &named, "--data-bytes-max", &data];
         Ok(WorkerConfig {
             engine: engine.facts.clone(),
-            command: env::current_exe().map_err(SettingsError::NoBinary)?,
-            args: args.map(str::to_owned).to_vec(),
+            command,
+            args: first.into_iter().chain(args).map(str::to_owned).collect(),
             keys: keys.into(),
             threads,
         })

@@ -44,6 +44,7 @@ mod build;
 mod error;
 mod input;
 mod keys;
+pub mod known;
 mod level;
 mod limits;
 mod loaded;

@@ -33,7 +33,7 @@ const IDENTIFY_VERSION: &str = "/myriad/4";
 pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/4";
 
 /// A peer that does not answer for this long counts as gone.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
+const CONNECTION_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// The longest time of a request. Its answer takes no work, only the way there and back.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that one connection may have open, of all protocols. A peer that opens more loses the
@@ -114,7 +114,7 @@ fn transport(
         .map(|(id, muxer), _| (id, StreamMuxerBox::new(muxer)));
     let mut config = quic::Config::new(key);
     config.max_concurrent_stream_limit = STREAMS_MAX;
-    config.max_idle_timeout = SILENCE_MAX.as_millis() as u32;
+    config.max_idle_timeout = CONNECTION_SILENCE_MAX.as_millis() as u32;
     let quic = quic::tokio::Transport::new(config).map(|(id, muxer), _| (id, StreamMuxerBox::new(muxer)));
     let both = tcp.or_transport(quic).map(|either, _| either.into_inner());
     let gated = Gated::new(both, gate.clone());
@@ -161,8 +161,8 @@ fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
         mdns6: mdns(true)?.into(),
         ping: ping::Behaviour::new(
             ping::Config::new()
-                .with_interval(SILENCE_MAX / 3)
-                .with_timeout(SILENCE_MAX),
+                .with_interval(CONNECTION_SILENCE_MAX / 3)
+                .with_timeout(CONNECTION_SILENCE_MAX),
         ),
     })
 }

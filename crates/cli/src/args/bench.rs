@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum, ValueHint};
 use myriad_engine::MemoryBudget;
 use serde::Serialize;
 
+use crate::engines::Choice;
+
 use super::{DataFlags, shared::as_bytes};
 
 /// Measure this machine: the costs of segments, tree, execution, hashing and disk
@@ -13,7 +15,8 @@ use super::{DataFlags, shared::as_bytes};
 /// Proves segments of two programs for a range of memory budgets, and one small job of each program
 /// from start to end. Writes the times and the memory as a profile. `prover` offers the speed in
 /// the profile, and `plan` sizes fleets with it. Nothing else should run meanwhile. It takes about
-/// half an hour on two cores. --quick measures one small program, in under three minutes.
+/// half an hour on two cores. --quick measures one small program, in under three minutes. RISC Zero
+/// takes hours, and with --quick minutes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -21,13 +24,17 @@ use super::{DataFlags, shared::as_bytes};
 Examples:
   myriad bench --quick                          a first look, kept in the data folder
   myriad bench --memory 7GiB --plots plots      everything, with plots as SVG
+  myriad bench --engine risc0 --memory 16GiB    RISC Zero: segments, lift and join
   myriad bench --out here.json --json | jq .accuracy"
 )]
 pub struct Bench {
+    /// The zkVM to measure
+    #[arg(long, value_name = "NAME", default_value = "openvm")]
+    pub engine: Choice,
     /// Measure one small program, two budgets, and only the nodes that a job needs
     #[arg(long)]
     pub quick: bool,
-    /// Measure with this program only
+    /// Measure with this program of OpenVM only
     #[arg(long, value_name = "PROGRAM", conflicts_with = "quick")]
     pub only: Option<Measure>,
     /// The machine's name in reports [default: its processor]
@@ -38,7 +45,7 @@ pub struct Bench {
     pub threads: Vec<u16>,
     #[command(flatten)]
     pub limits: BenchLimits,
-    /// The file to write [default: profile.json in the data folder, which `prover` reads]
+    /// The file to write [default: in the data folder, where `prover` reads it]
     #[arg(long, value_name = "FILE", help_heading = "General")]
     pub out: Option<PathBuf>,
     /// Folder for plots of the measurements, as SVG

@@ -26,7 +26,10 @@ pub use plan::Plan;
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 pub use simulate::Simulate;
 
-use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
+use crate::{
+    engines::Choice,
+    terminal::{BOLD, CYAN, GREEN, RED, YELLOW},
+};
 
 /// Transactions of the demo's block: fewer than `block sample` makes, so that proving takes minutes
 /// on two cores.
@@ -43,8 +46,8 @@ const STYLES: Styles = Styles::styled()
 
 /// One small proof of a large computation, from pieces that fit small machines
 ///
-/// Myriad executes a program in the OpenVM zkVM, cuts the execution into segments that fit a
-/// memory budget, proves each segment, and aggregates the proofs into one. Its main program
+/// Myriad executes a program in a zkVM, OpenVM or RISC Zero, cuts the execution into segments that
+/// fit a memory budget, proves each segment, and aggregates the proofs into one. Its main program
 /// validates Ethereum blocks.
 #[derive(Debug, Parser)]
 #[command(
@@ -59,7 +62,7 @@ Examples:
   myriad demo                                         a sample L2 block, proven and verified here
   myriad prover                                       lend this machine to requesters with blocks to prove
   myriad block prove block.json.gz                    a real block with its witness
-  myriad prove fibonacci.elf --input 0x0110270000     any RISC-V program for OpenVM
+  myriad prove fibonacci.elf --input 0x0110270000     any RISC-V program for OpenVM, or for RISC Zero
   myriad verify fibonacci.stark.proof --program fibonacci.elf
   myriad plan --gas 30000000 --nodes 1000             how long a fleet would take for a block
 
@@ -96,6 +99,7 @@ pub enum Command {
 /// Makes a block of a synthetic L2 (as `block sample` does) and executes it in the zkVM. Provers on
 /// this machine prove every segment and aggregate the proofs into one, and `demo` verifies that
 /// one. Each process takes at most 0.75 GiB by default, so that there is more than one segment.
+/// With --engine risc0 a small program stands for the block, in 2 GiB.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -103,9 +107,13 @@ pub enum Command {
 Examples:
   myriad demo                               the main job, with the defaults
   myriad demo --memory 7GiB --out proofs    larger pieces, files into another folder
+  myriad demo --engine risc0 --provers 2    a small program in RISC Zero's zkVM, by two provers
   myriad demo --json | jq .wall_s           for scripts"
 )]
 pub struct Demo {
+    /// The zkVM
+    #[arg(long, value_name = "NAME", default_value = "openvm")]
+    pub engine: Choice,
     /// Transactions in the block
     #[arg(long, value_name = "N", default_value_t = DEMO_TXS)]
     pub txs: usize,
@@ -120,8 +128,9 @@ pub struct Demo {
 
 /// Prove a program: execute, prove segments, aggregate, verify
 ///
-/// Writes NAME.stark.proof and NAME.baseline.json, which `cargo openvm verify stark` reads too.
-/// Keeps accepted proofs: after an interruption, the same command continues where it stopped.
+/// Writes NAME.stark.proof and NAME.baseline.json, which `cargo openvm verify stark` reads too; for
+/// RISC Zero, NAME.risc0.receipt, which `Receipt::verify` of its own crates takes. Keeps accepted
+/// proofs: after an interruption, the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -129,13 +138,17 @@ pub struct Demo {
 Examples:
   myriad prove fibonacci.elf --input 0x0110270000
   myriad prove app.vmexe --config openvm.toml --input input.json --memory 3GiB
+  myriad prove app.bin --engine risc0 --input-bytes input --memory 2GiB
   myriad prove hasher.elf --input-bytes document.pdf --out proofs --json
   myriad prove fibonacci.elf --input 0x0110270000 --network     with all provers that can be found"
 )]
 pub struct Prove {
-    /// The program: a RISC-V ELF, or a .vmexe of OpenVM
+    /// The program: a RISC-V ELF, a .vmexe of OpenVM, or a .bin of RISC Zero
     #[arg(value_name = "PROGRAM")]
     pub program: PathBuf,
+    /// Its zkVM [default: what the file is for; of an ELF, openvm]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<Choice>,
     /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is
     /// one]
     #[arg(long, value_name = "FILE")]
@@ -162,12 +175,15 @@ Examples:
   myriad verify block.stark.proof --block block.json.gz     shows that this very block is valid"
 )]
 pub struct Verify {
-    /// The final proof: NAME.stark.proof
+    /// The final proof: NAME.stark.proof, or NAME.risc0.receipt
     #[arg(value_name = "PROOF")]
     pub proof: PathBuf,
-    /// The proven program: an ELF or a .vmexe [default with --block: the built-in one]
+    /// The proven program: an ELF, .vmexe or .bin [default with --block: the built-in one]
     #[arg(long, value_name = "PROGRAM", required_unless_present = "block")]
     pub program: Option<PathBuf>,
+    /// Its zkVM [default: as the program or the proof says]
+    #[arg(long, value_name = "NAME", requires = "program")]
+    pub engine: Option<Choice>,
     /// The program's openvm.toml [default: as `prove` finds it]
     #[arg(long, value_name = "FILE", requires = "program")]
     pub config: Option<PathBuf>,
@@ -194,9 +210,12 @@ Examples:
   myriad execute fibonacci.elf --input 0x0110270000 --memory 2GiB --json"
 )]
 pub struct Execute {
-    /// The program: a RISC-V ELF, or a .vmexe of OpenVM
+    /// The program: a RISC-V ELF, a .vmexe of OpenVM, or a .bin of RISC Zero
     #[arg(value_name = "PROGRAM")]
     pub program: PathBuf,
+    /// Its zkVM [default: what the file is for; of an ELF, openvm]
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<Choice>,
     /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is
     /// one]
     #[arg(long, value_name = "FILE")]

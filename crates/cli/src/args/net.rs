@@ -8,6 +8,8 @@ use myriad_engine::MemoryBudget;
 use myriad_node::Fleet;
 use serde::Serialize;
 
+use crate::engines::Choice;
+
 use super::{
     DataFlags, WorkFlags,
     shared::{as_bytes, size_as_bytes},
@@ -119,6 +121,7 @@ Examples:
   myriad prover --memory 2GiB --threads 2              lends no more of this machine than that
   myriad prover --bootstrap /dns4/example.org/udp/4001/quic-v1
   myriad prover --only 12D3KooW...                     serves one requester alone
+  myriad prover --engines openvm                       proves for OpenVM alone, whatever else is there
   myriad status                                        in another terminal: shows what it is doing"
 )]
 pub struct Prover {
@@ -167,6 +170,10 @@ pub struct OwnerFlags {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_as_bytes")]
     pub max_input: Option<ByteSize>,
+    /// Prove for these zkVMs only [default: all there are]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<Choice>,
     /// Serve only this requester; repeat it for several
     #[arg(long, value_name = "PEER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -6,6 +6,8 @@ use bytesize::ByteSize;
 use clap::{ArgGroup, Args};
 use myriad_engine::MemoryBudget;
 
+use crate::engines::Choice;
+
 use super::{DataFlags, InputFlags, shared::count};
 
 /// Size a fleet: how long a job takes on it, or how many machines a deadline needs
@@ -23,6 +25,7 @@ Examples:
   myriad plan --gas 30e6 --nodes 1000                     the time for a block of 30 M gas
   myriad plan --gas 30e6 --deadline 60                    the machines that prove it within a minute
   myriad plan --instructions 90e6 --nodes 840 --honest 0.2 --simulate
+  myriad plan --instructions 90e6 --engine risc0 --nodes 840
   myriad plan fibonacci.elf --input 0x0110270000 --nodes 8 --memory 2GiB
   myriad plan --gas 30e6 --profile desk.json:50 --profile attic.json:20 --json | jq .expected_s"
 )]
@@ -30,6 +33,9 @@ pub struct Plan {
     /// A program: `plan` executes it to find its cost
     #[arg(value_name = "PROGRAM", help_heading = "Workload")]
     pub program: Option<PathBuf>,
+    /// The zkVM [default: what the program is for]
+    #[arg(long, value_name = "NAME", help_heading = "Workload")]
+    pub engine: Option<Choice>,
     /// Its openvm.toml [default: as `prove` finds it]
     #[arg(long, value_name = "FILE", requires = "program", help_heading = "Workload")]
     pub config: Option<PathBuf>,
@@ -41,15 +47,9 @@ pub struct Plan {
     /// Gas of a block
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Workload")]
     pub gas: Option<u64>,
-    /// Instructions per gas: 5.2 in two measured blocks, 10.1 in a third
-    #[arg(
-        long,
-        value_name = "X",
-        default_value_t = 5.2,
-        requires = "gas",
-        help_heading = "Workload"
-    )]
-    pub instructions_per_gas: f64,
+    /// Instructions per gas: 5.2 in two measured blocks, 10.1 in a third [default: 5.2]
+    #[arg(long, value_name = "X", requires = "gas", help_heading = "Workload")]
+    pub instructions_per_gas: Option<f64>,
     /// The program of the profile whose costs are used [default: evm-block, or one like it]
     #[arg(long, value_name = "NAME", help_heading = "Workload")]
     pub costs_of: Option<String>,

@@ -43,6 +43,10 @@ pub struct DataFlags {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+    /// The binary of RISC Zero's engine [default: myriad-engine-risc0 beside this one]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_risc0: Option<PathBuf>,
 }
 
 /// The limits of an execution, and of its segments.
@@ -88,7 +92,7 @@ pub struct WorkFlags {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,
-    /// The proof's form: `fast` skips the layer that makes it smaller
+    /// Its form: `fast` skips the layer that makes it smaller
     #[arg(long, value_name = "FORM", value_enum, help_heading = "General")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofForm>,

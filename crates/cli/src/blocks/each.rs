@@ -64,7 +64,7 @@ pub fn prove_each(args: &ProveBlock, settings: &Settings) -> Result<(), Error> {
     let priorities = priorities(&args.priority, args.files.len())?;
     let ready = |path| {
         let path = slice::from_ref(path);
-        Ready::new(path, &read(path)?)
+        Ready::new(path, &read(path)?, settings)
     };
     let blocks = args.files.iter().map(ready).collect::<Result<Vec<_>, Error>>()?;
     are_different(args, &blocks)?;

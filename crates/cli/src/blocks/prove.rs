@@ -29,7 +29,7 @@ impl Ready {
     ///
     /// # Errors
     /// A block that is not valid or not known well enough.
-    pub(super) fn new(paths: &[PathBuf], files: &[BlockFile]) -> Result<Self, Error> {
+    pub(super) fn new(paths: &[PathBuf], files: &[BlockFile], settings: &Settings) -> Result<Self, Error> {
         let path = &paths[0];
         let (block, input, variant) = validated(paths, files)?;
         if !block.skipped.is_empty() {
@@ -46,7 +46,8 @@ impl Ready {
             .iter()
             .map(|path| format!("--block {}", quoted(path)))
             .collect();
-        let job = proving::job(files::stem(path), variant.load()?, input, named.join(" "));
+        let verify = named.join(" ");
+        let job = proving::job(files::stem(path), variant.load()?, input, verify, settings)?;
         Ok(Self { block, job })
     }
 
@@ -97,7 +98,7 @@ pub fn prove(
     flags: &ProverFlags,
     json: bool,
 ) -> Result<(), Error> {
-    let ready = Ready::new(paths, files)?;
+    let ready = Ready::new(paths, files, settings)?;
     let outcome = proving::prove(&ready.job, settings, flags, json)?;
     ready.compare(&outcome)?;
     ready.report(&outcome, settings, json)

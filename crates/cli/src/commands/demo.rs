@@ -1,16 +1,21 @@
-//! `myriad demo`: a sample block, proven and verified.
+//! `myriad demo`: a sample block, or a small program for RISC Zero, proven and verified.
 
-use std::{fs, num::NonZeroUsize};
+use std::{fs, num::NonZeroUsize, path::Path};
 
-use myriad_engine::MemoryBudget;
+use myriad_engine::{Input, MemoryBudget};
 use myriad_evm::host::sample::{self, SampleSpec};
 use myriad_node::Machine;
 
 use crate::{
-    args::{Demo, ProveLayer},
+    args::{Demo, ProveLayer, ProverFlags},
     blocks,
+    engines::Choice,
     error::{self, Error},
+    files::ProgramFile,
+    guest,
     progress::Spinner,
+    proving::{self, quoted, verify_command},
+    report,
     settings::{self, Settings},
     terminal,
 };
@@ -21,12 +26,44 @@ const NAME: &str = "sample-block";
 /// The memory that each prover lends by default: so little that the block is more than one segment,
 /// and provers work side by side.
 const MEMORY: MemoryBudget = MemoryBudget::from_bytes(3 << 28);
+/// The same for RISC Zero: the least that its lifts and joins fit into.
+const MEMORY_RISC0: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
+/// Additions of the program for RISC Zero: two segments for that memory, of 2^17 and 2^16 rows.
+const ROUNDS_RISC0: u64 = 8_000;
 
 pub fn run(args: &Demo) -> Result<(), Error> {
     let mut settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
+    settings.choose_engine(args.engine.name())?;
     if args.work.limits.memory.is_none() && settings.memory == settings::MEMORY {
-        settings.memory = MEMORY;
+        settings.memory = match args.engine {
+            Choice::Openvm => MEMORY,
+            Choice::Risc0 => MEMORY_RISC0,
+        };
     }
+    make_dir(&settings.out)?;
+    let mut flags = args.provers.clone();
+    if !flags.network {
+        // As many provers as this machine holds: they join as remote ones would.
+        let holds = Machine::detect().fitting(settings.memory.bytes());
+        let provers = NonZeroUsize::new(settings.children.min(holds)).unwrap_or(NonZeroUsize::MIN);
+        flags.provers.get_or_insert(provers);
+    }
+    match args.engine {
+        Choice::Openvm => block(args, &settings, &flags),
+        Choice::Risc0 => program(args, &settings, &flags),
+    }
+}
+
+fn make_dir(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| Error::Write {
+        what: "the folder",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A sample block, in OpenVM.
+fn block(args: &Demo, settings: &Settings, flags: &ProverFlags) -> Result<(), Error> {
     let spec = SampleSpec {
         txs: args.txs,
         seed: args.seed,
@@ -36,11 +73,6 @@ pub fn run(args: &Demo) -> Result<(), Error> {
     let file = {
         let _spinner = Spinner::new("making a sample block");
         let file = sample::generate(&spec)?;
-        fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
-            what: "the folder",
-            path: settings.out.clone(),
-            source,
-        })?;
         file.write(&path).map_err(error::block_file(&path))?;
         file
     };
@@ -49,12 +81,38 @@ pub fn run(args: &Demo) -> Result<(), Error> {
         terminal::plural(spec.txs, "transaction"),
         path.display()
     ));
-    let mut flags = args.provers.clone();
-    if !flags.network {
-        // As many provers as this machine holds: they join as remote ones would.
-        let holds = Machine::detect().fitting(settings.memory.bytes());
-        let provers = NonZeroUsize::new(settings.children.min(holds)).unwrap_or(NonZeroUsize::MIN);
-        flags.provers.get_or_insert(provers);
-    }
-    blocks::prove(&[path], &[file], &settings, &flags, args.work.data.json)
+    blocks::prove(&[path], &[file], settings, flags, args.work.data.json)
+}
+
+/// A small program, in RISC Zero. Its file is written, too, for whoever verifies the proof.
+fn program(args: &Demo, settings: &Settings, flags: &ProverFlags) -> Result<(), Error> {
+    let (name, image) = guest::FIBONACCI_RISC0;
+    let path = settings.out.join(format!("{name}.elf"));
+    fs::write(&path, image).map_err(|source| Error::Write {
+        what: "the program",
+        path: path.clone(),
+        source,
+    })?;
+    terminal::note(format_args!(
+        "the program adds {} times, modulo 2^64; it is in {}",
+        terminal::count(ROUNDS_RISC0),
+        path.display()
+    ));
+    let used = |source| Error::Program {
+        path: path.clone(),
+        source,
+    };
+    let program = ProgramFile::of(args.engine.name(), name.into(), image.to_vec(), None).map_err(used)?;
+    let input = Input::from_bytes(ROUNDS_RISC0.to_le_bytes().to_vec()).map_err(Error::InputText)?;
+    let verify = format!("--program {} --engine {}", quoted(&path), args.engine.name());
+    let job = proving::job(name.into(), program, input, verify, settings)?;
+    let outcome = proving::prove(&job, settings, flags, args.work.data.json)?;
+    let context = report::Context {
+        json: args.work.data.json,
+        title: name,
+        memory: settings.memory,
+        verify: &verify_command(&outcome.proof_path, &job.verify),
+        block: None::<()>,
+    };
+    report::proof(&outcome, context)
 }

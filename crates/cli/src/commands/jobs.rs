@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     args::{CancelJob, CleanJobs, JobsCommand, ListJobs, ProverFlags, ResumeJob, ShowJob},
-    engines,
+    engines::Choice,
     error::Error,
     files::ProgramFile,
     proving::{self, prove, verify_command},
@@ -129,7 +129,9 @@ fn show(args: &ShowJob) -> Result<(), Error> {
     rows.row("provers", &provers(record.fleet));
     rows.row("memory", &format!("{} for each", bytes(record.memory_bytes)));
     rows.row("proof into", &record.out_dir.display().to_string());
-    let proof = record.out_dir.join(format!("{}.stark.proof", record.name));
+    // A record of an engine that this build does not know has a proof of a name it does not know.
+    let ending = Choice::named(record.engine).map_or("proof", |engine| engine.facts().proof_ending);
+    let proof = record.out_dir.join(format!("{}.{ending}", record.name));
     match record.state {
         State::Done => rows.row("verify with", &verify_command(&proof, &record.verify)),
         State::Open if job.running => {}
@@ -170,11 +172,11 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
         let blobs = open_blobs(&settings.data_dir, u64::MAX)?;
         jobs.load(found.id, &blobs)?
     };
-    settings.engine = engines::find(record.engine)?;
+    settings.choose_engine(record.engine)?;
     let path = kept.name.clone().into();
-    let program = ProgramFile::of(kept.name.clone(), kept.image, kept.program_config)
+    let program = ProgramFile::of(record.engine, kept.name.clone(), kept.image, kept.program_config)
         .map_err(|source| Error::Program { path, source })?;
-    let job = proving::job(kept.name, program, kept.input, kept.verify);
+    let job = proving::job(kept.name, program, kept.input, kept.verify, &settings)?;
     settings.memory = MemoryBudget::from_bytes(record.memory_bytes);
     settings.max_instructions = record.max_instructions;
     settings.proof = record.final_form;

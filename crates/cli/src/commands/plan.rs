@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::{
     args::Plan,
+    engines::{Choice, Signs},
     error::Error,
     execution,
     files::{self, ProgramFile},
@@ -24,6 +25,8 @@ use crate::{
 
 /// Bytes a second of a megabit a second.
 const MBIT: f64 = 1e6 / 8.0;
+/// Instructions per gas in OpenVM, in two measured blocks.
+const INSTRUCTIONS_PER_GAS: f64 = 5.2;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -97,35 +100,59 @@ struct Work {
 
 impl Work {
     fn of(args: &Plan) -> Result<Self, Error> {
-        let block = || guest::Variant::Plain.load().map(|program| program.name);
         if let Some(path) = &args.program {
-            let settings = Settings::load(&args.data)?;
-            let program = ProgramFile::read(path, args.config.as_deref())?;
+            let mut settings = Settings::load(&args.data)?;
+            let signs = Signs {
+                named: args.engine,
+                proof: None,
+            };
+            let program = ProgramFile::read(path, args.config.as_deref(), signs)?;
+            settings.choose_engine(program.engine)?;
             let input = files::read_input(&args.input)?;
             let shared_bytes = (program.image.len() + input.byte_len()) as u64;
-            let plain = program.program.config().is_plain();
+            let loaded = execution::loaded(&program, &input, &settings)?;
             let (plan, _) = execution::plan(&program, input, &settings)?;
             return Ok(Self {
                 instructions: plan.instructions as f64,
                 shared_bytes,
-                vm: if plain { Vm::Plain } else { Vm::Extended },
+                vm: Vm::named(&loaded.costs).unwrap_or(Vm::COSTLIEST),
                 name: program.name,
             });
         }
-        if !(args.instructions_per_gas > 0.0 && args.instructions_per_gas <= 1e6) {
-            return Err(Error::Usage(format!(
-                "--instructions-per-gas is {}, but must be above 0 and at most 1000000",
-                args.instructions_per_gas
-            )));
-        }
-        let gas = args.gas.map(|gas| gas as f64 * args.instructions_per_gas);
+        let engine = args.engine.unwrap_or(Choice::Openvm);
+        let per_gas = per_gas(args, engine)?;
+        let (vm, name) = match engine {
+            Choice::Openvm => (Vm::Extended, guest::Variant::Plain.load()?.name),
+            // Its programs cost alike, row for row: any one stands for all.
+            Choice::Risc0 => (Vm::Risc0, guest::FIBONACCI_RISC0.0.into()),
+        };
+        let gas = args.gas.map(|gas| gas as f64 * per_gas);
         Ok(Self {
             instructions: gas.or(args.instructions.map(|n| n as f64)).unwrap_or(0.0),
             shared_bytes: args.shared.as_u64(),
-            vm: Vm::Extended,
-            name: block()?,
+            vm,
+            name,
         })
     }
+}
+
+/// Instructions per gas of a block.
+fn per_gas(args: &Plan, engine: Choice) -> Result<f64, Error> {
+    let per_gas = match (args.instructions_per_gas, engine) {
+        (Some(given), _) => given,
+        (None, Choice::Risc0) if args.gas.is_some() => {
+            return Err(Error::Usage(
+                "--gas alone says nothing of RISC Zero's cycles: add --instructions-per-gas, or give --instructions".into(),
+            ));
+        }
+        (None, _) => INSTRUCTIONS_PER_GAS,
+    };
+    if !(per_gas > 0.0 && per_gas <= 1e6) {
+        return Err(Error::Usage(format!(
+            "--instructions-per-gas is {per_gas}, but must be above 0 and at most 1000000"
+        )));
+    }
+    Ok(per_gas)
 }
 
 /// Whether the profiles come with counts.

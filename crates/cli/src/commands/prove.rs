@@ -2,6 +2,7 @@
 
 use crate::{
     args::{Prove, ProveLayer},
+    engines::Signs,
     error::Error,
     files::{self, ProgramFile},
     proving::{job, prove, quoted, verify_command},
@@ -10,8 +11,13 @@ use crate::{
 };
 
 pub fn run(args: &Prove) -> Result<(), Error> {
-    let settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
-    let program = ProgramFile::read(&args.program, args.config.as_deref())?;
+    let mut settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
+    let signs = Signs {
+        named: args.engine,
+        proof: None,
+    };
+    let program = ProgramFile::read(&args.program, args.config.as_deref(), signs)?;
+    settings.choose_engine(program.engine)?;
     let input = files::read_input(&args.input)?;
     let title = program.name.clone();
     let json = args.work.data.json;
@@ -19,7 +25,10 @@ pub fn run(args: &Prove) -> Result<(), Error> {
     if let Some(config) = &args.config {
         verify += &format!(" --config {}", quoted(config));
     }
-    let job = job(title.clone(), program, input, verify.clone());
+    if let Some(engine) = args.engine {
+        verify += &format!(" --engine {}", engine.name());
+    }
+    let job = job(title.clone(), program, input, verify.clone(), &settings)?;
     let outcome = prove(&job, &settings, &args.provers, json)?;
 
     let verify = verify_command(&outcome.proof_path, &verify);

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::{
     activity::activity,
     args::Prover,
-    engines::{self, OwnEngine},
+    engines::OwnEngine,
     error::Error,
     network::{log, net_config, on_signal, runtime},
     settings::{Settings, SettingsError, UNCONFINED, confinement},
@@ -37,11 +37,12 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         #[serde(flatten)]
         data: &'a crate::args::DataFlags,
     }
-    let settings = Settings::load(&Flags {
+    let mut settings = Settings::load(&Flags {
         limits: &args.limits,
         net: &args.net,
         data: &args.data,
     })?;
+    settings.engines = settings.engines.only(&settings.owner.engines)?;
     if let Err(missing) = confinement()
         && !args.unconfined
     {
@@ -118,7 +119,7 @@ async fn stop(until_stdin_ends: bool) {
 
 /// The measured speed of this machine, if there is a profile that still holds.
 fn calibration(settings: &Settings, threads: usize) -> Option<Calibration> {
-    match Calibration::measured(&settings.data_dir, &engines::ids(), threads) {
+    match Calibration::measured(&settings.data_dir, &settings.engines.ids(), threads) {
         Ok(Some(calibration)) => {
             terminal::note(format_args!(
                 "the profile says that this machine does the work of {:.2} cores of the reference machine",
@@ -145,8 +146,9 @@ fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
 
 /// The children of all engines.
 fn children(settings: &Settings, args: &Prover, threads: usize) -> Result<Engines, SettingsError> {
-    let all = engines::all();
-    all.iter()
+    settings
+        .engines
+        .iter()
         .map(|engine| child(engine, settings, args, threads))
         .collect()
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     args::Verify,
     blocks,
+    engines::Signs,
     error::Error,
     files::{self, ProgramFile},
     guest::{self, Variant},
@@ -34,15 +35,22 @@ struct Report<'a> {
 }
 
 pub fn run(args: &Verify) -> Result<(), Error> {
-    let settings = Settings::load(&args.data)?;
+    let mut settings = Settings::load(&args.data)?;
     // The variants of the block guest say the same, so that a proof by any of them will do.
     let mut programs = match &args.program {
-        Some(path) => vec![ProgramFile::read(path, args.config.as_deref())?],
+        Some(path) => {
+            let signs = Signs {
+                named: args.engine,
+                proof: Some(&args.proof),
+            };
+            vec![ProgramFile::read(path, args.config.as_deref(), signs)?]
+        }
         None => Variant::ALL
             .into_iter()
             .map(Variant::load)
             .collect::<Result<_, _>>()?,
     };
+    settings.choose_engine(programs[0].engine)?;
     let claim = blocks::Claim::read(&args.block)?;
     let proof = read_proof(&args.proof)?;
     let public_values = match (&claim, &args.public_values) {
@@ -55,10 +63,10 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     let (program, program_commitment, shown, start) = loop {
         let program = programs.remove(0);
         let spinner = Spinner::new("getting keys ready");
-        make_keys(&config, settings.memory, program.openvm_toml.clone())?;
+        make_keys(&config, settings.memory, program.config.clone())?;
         let verifiers = VerifierPool::begin(Arc::new(ProgramOnly {
             image: program.image.clone(),
-            program_config: program.openvm_toml.clone(),
+            program_config: program.config.clone(),
             config: config.clone(),
         }));
         // The child says this before it has seen the proof.

@@ -23,12 +23,14 @@ use myriad_node::Event;
 
 use super::{
     estimate::{Estimate, Kind},
+    prover_lines::ProverLines,
     spinner::TICK,
+    styles::{template, took},
 };
 use crate::terminal::{BOLD, DIM, GREEN, YELLOW, bytes, count, duration, for_stderr, plural};
 
-/// Most provers with a line of their own: a screen has no room for all provers of a large fleet.
-const PROVER_LINES_MAX: usize = 8;
+/// The width of the names of phases and provers, in characters.
+const NAME_WIDTH: usize = 10;
 
 pub(super) struct Bars {
     screen: MultiProgress,
@@ -45,8 +47,7 @@ struct Work {
     estimate: Estimate,
     segments: ProgressBar,
     tree: ProgressBar,
-    screen: MultiProgress,
-    provers: Vec<ProgressBar>,
+    provers: ProverLines,
     footer: ProgressBar,
     /// When the work will be done, read whenever the footer is drawn.
     end: Arc<Mutex<Option<Instant>>>,
@@ -240,42 +241,24 @@ impl Work {
             estimate,
             segments,
             tree,
-            screen: screen.clone(),
-            provers: Vec::new(),
+            provers: ProverLines::above(&footer, screen, NAME_WIDTH),
             footer,
             end,
             memory,
             peak_bytes: 0,
             network: String::new(),
         };
-        work.lines_for(provers);
+        work.provers.ensure(provers);
         work
     }
 
-    /// Ensures that there are lines for this many provers, if the screen has room.
-    fn lines_for(&mut self, count: usize) {
-        while self.provers.len() < count.min(PROVER_LINES_MAX) {
-            let line = ProgressBar::new_spinner().with_style(idle_style());
-            let line = self.screen.insert_before(&self.footer, line);
-            line.set_prefix(format!("prover {}", self.provers.len() + 1));
-            line.set_message("idle");
-            line.tick();
-            self.provers.push(line);
-        }
-    }
-
     fn joined(&mut self, prover: usize, name: &str) {
-        self.lines_for(prover + 1);
-        if let Some(line) = self.provers.get(prover) {
-            line.set_prefix(format!("…{name}"));
-        }
-        // It may have been that of a prover that is gone.
-        self.rest(prover, "idle");
+        self.provers.joined(prover, name);
     }
 
     fn left(&mut self, prover: usize) {
         self.estimate.left_by(prover);
-        self.rest(prover, "gone");
+        self.provers.rest(prover, "gone");
     }
 
     fn traffic(&mut self, peers: usize, bytes_in: u64, bytes_out: u64) {
@@ -299,27 +282,13 @@ impl Work {
     /// The prover has left this task.
     fn stopped(&mut self, prover: usize, task: TaskId) {
         if self.estimate.stopped(prover, task) {
-            self.rest(prover, "idle");
-        }
-    }
-
-    /// The prover's line says why it has no task.
-    fn rest(&self, prover: usize, word: &'static str) {
-        if let Some(line) = self.provers.get(prover) {
-            line.disable_steady_tick();
-            line.set_style(idle_style());
-            line.set_message(word);
+            self.provers.rest(prover, "idle");
         }
     }
 
     fn started(&mut self, prover: usize, task: TaskId) {
         self.estimate.started(prover, task);
-        if let Some(line) = self.provers.get(prover) {
-            line.set_style(proving_style());
-            line.set_message(task.to_string());
-            line.reset_elapsed();
-            line.enable_steady_tick(TICK);
-        }
+        self.provers.start(prover, task.to_string());
     }
 
     /// More of the work is known.
@@ -350,12 +319,10 @@ impl Work {
     }
 
     fn clear(self) {
-        for line in [&self.segments, &self.tree, &self.footer]
-            .into_iter()
-            .chain(&self.provers)
-        {
+        for line in [&self.segments, &self.tree, &self.footer] {
             line.finish_and_clear();
         }
+        self.provers.clear();
     }
 }
 
@@ -365,14 +332,6 @@ fn phase_style() -> ProgressStyle {
 
 fn bar_style() -> ProgressStyle {
     template("{spinner:.cyan} {prefix:10.bold} {bar:36.green/dim}  {pos}/{len}").progress_chars("━╸─")
-}
-
-fn proving_style() -> ProgressStyle {
-    template("  {prefix:10.dim} {msg} {took:.dim}").with_key("took", took)
-}
-
-fn idle_style() -> ProgressStyle {
-    template("  {prefix:10.dim} {msg:.dim}")
 }
 
 fn footer_style(end: Arc<Mutex<Option<Instant>>>, start: Instant) -> ProgressStyle {
@@ -396,12 +355,4 @@ fn footer_style(end: Arc<Mutex<Option<Instant>>>, start: Instant) -> ProgressSty
         .with_key("dot", |_: &ProgressState, out: &mut dyn Write| {
             let _ = out.write_str("·");
         })
-}
-
-fn took(state: &ProgressState, out: &mut dyn Write) {
-    let _ = write!(out, "· {}", duration(state.elapsed()));
-}
-
-fn template(text: &str) -> ProgressStyle {
-    ProgressStyle::with_template(text).expect("the template is valid")
 }

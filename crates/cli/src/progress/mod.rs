@@ -5,8 +5,10 @@
 mod bars;
 mod estimate;
 mod plain;
+mod prover_lines;
 mod several;
 mod spinner;
+mod styles;
 mod worlds;
 
 use std::io::{self, IsTerminal};

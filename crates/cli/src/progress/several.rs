@@ -23,11 +23,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use myriad_core::TaskId;
 use myriad_node::Event;
 
-use super::{plain::Plain, spinner::TICK};
+use super::{plain::Plain, prover_lines::ProverLines, spinner::TICK, styles::template};
 use crate::terminal::{BOLD, DIM, GREEN, RED, YELLOW, bytes, duration, for_stderr, plural};
 
-/// Most provers with a line of their own: a screen has no room for all provers of a large fleet.
-const PROVER_LINES_MAX: usize = 8;
+/// The width of the names of jobs and provers, in characters.
+const NAME_WIDTH: usize = 12;
 
 /// Shows the events of several jobs, each by its place among them.
 pub struct Several {
@@ -109,7 +109,9 @@ impl Several {
 struct Lines {
     screen: MultiProgress,
     jobs: Vec<Job>,
-    provers: Vec<Prover>,
+    provers: ProverLines,
+    /// The job and the task that each prover works on.
+    at: BTreeMap<usize, (usize, TaskId)>,
     footer: ProgressBar,
 }
 
@@ -163,12 +165,6 @@ impl Count {
     }
 }
 
-struct Prover {
-    line: ProgressBar,
-    /// The job and the task that it works on.
-    at: Option<(usize, TaskId)>,
-}
-
 impl Lines {
     fn new(names: &[String]) -> Self {
         let screen = MultiProgress::new();
@@ -188,9 +184,10 @@ impl Lines {
         let footer = screen.add(ProgressBar::new_spinner().with_style(footer_style(start)));
         footer.enable_steady_tick(TICK);
         Self {
+            provers: ProverLines::above(&footer, &screen, NAME_WIDTH),
+            at: BTreeMap::new(),
             screen,
             jobs,
-            provers: Vec::new(),
             footer,
         }
     }
@@ -212,7 +209,7 @@ impl Lines {
             Event::Planning => job.works("running the program"),
             Event::Cut { provers, .. } | Event::Planned { provers, .. } => {
                 job.counts();
-                self.lines_for(*provers);
+                self.provers.ensure(*provers);
             }
             Event::Done { prover, task, .. } => {
                 job.counts();
@@ -221,17 +218,12 @@ impl Lines {
             Event::Idle { prover, task } => self.leaves(*prover, (index, *task)),
             Event::Started { prover, task } => self.starts(*prover, (index, *task)),
             Event::Joined { prover, name } => {
-                self.lines_for(prover + 1);
-                if let Some(prover) = self.provers.get_mut(*prover) {
-                    // It may have been the place of one that is gone.
-                    prover.rests("idle");
-                    prover.line.set_prefix(format!("…{name}"));
-                }
+                self.at.remove(prover);
+                self.provers.joined(*prover, name);
             }
             Event::Left { prover } => {
-                if let Some(prover) = self.provers.get_mut(*prover) {
-                    prover.rests("gone");
-                }
+                self.at.remove(prover);
+                self.provers.rest(*prover, "gone");
             }
             Event::Traffic {
                 peers,
@@ -255,11 +247,12 @@ impl Lines {
     }
 
     fn ended(&mut self, index: usize, ended: Result<Duration, &str>) {
-        for prover in &mut self.provers {
-            if prover.at.is_some_and(|(job, _)| job == index) {
-                prover.rests("idle");
+        self.at.retain(|prover, (job, _)| {
+            if *job == index {
+                self.provers.rest(*prover, "idle");
             }
-        }
+            *job != index
+        });
         let job = &self.jobs[index];
         job.line.finish_and_clear();
         let name = &job.name;
@@ -271,48 +264,22 @@ impl Lines {
             Err(error) => format!("{RED}✗{RED:#} {BOLD}{name:12}{BOLD:#} {error}"),
         });
         if self.jobs.iter().all(|job| job.line.is_finished()) {
-            for line in self
-                .provers
-                .iter()
-                .map(|prover| &prover.line)
-                .chain([&self.footer])
-            {
-                line.finish_and_clear();
-            }
-        }
-    }
-
-    /// Ensures that there are lines for this many provers, if the screen has room.
-    fn lines_for(&mut self, count: usize) {
-        while self.provers.len() < count.min(PROVER_LINES_MAX) {
-            let line = ProgressBar::new_spinner().with_style(idle_style());
-            let line = self.screen.insert_before(&self.footer, line);
-            line.set_prefix(format!("prover {}", self.provers.len() + 1));
-            let mut prover = Prover { line, at: None };
-            prover.rests("idle");
-            self.provers.push(prover);
+            self.provers.clear();
+            self.footer.finish_and_clear();
         }
     }
 
     fn starts(&mut self, prover: usize, at: (usize, TaskId)) {
-        let text = format!("{}: {}", self.jobs[at.0].name, at.1);
-        if let Some(prover) = self.provers.get_mut(prover) {
-            prover.at = Some(at);
-            prover.line.set_style(proving_style());
-            prover.line.set_message(text);
-            prover.line.reset_elapsed();
-            prover.line.enable_steady_tick(TICK);
-        }
+        self.at.insert(prover, at);
+        self.provers
+            .start(prover, format!("{}: {}", self.jobs[at.0].name, at.1));
     }
 
     /// A prover has left this task, and may be at another one already.
     fn leaves(&mut self, prover: usize, at: (usize, TaskId)) {
-        if let Some(prover) = self
-            .provers
-            .get_mut(prover)
-            .filter(|prover| prover.at == Some(at))
-        {
-            prover.rests("idle");
+        if self.at.get(&prover) == Some(&at) {
+            self.at.remove(&prover);
+            self.provers.rest(prover, "idle");
         }
     }
 
@@ -350,15 +317,6 @@ impl Job {
     }
 }
 
-impl Prover {
-    fn rests(&mut self, word: &'static str) {
-        self.at = None;
-        self.line.disable_steady_tick();
-        self.line.set_style(idle_style());
-        self.line.set_message(word);
-    }
-}
-
 fn waiting_style() -> ProgressStyle {
     template("  {prefix:12.dim} {msg:.dim}")
 }
@@ -371,20 +329,6 @@ fn bar_style() -> ProgressStyle {
     template("{spinner:.cyan} {prefix:12.bold} {bar:24.green/dim}  {msg}").progress_chars("━╸─")
 }
 
-fn proving_style() -> ProgressStyle {
-    template("  {prefix:12.dim} {msg} {took:.dim}").with_key(
-        "took",
-        |state: &ProgressState, out: &mut dyn Write| {
-            // Writing to memory does not fail.
-            let _ = write!(out, "· {}", duration(state.elapsed()));
-        },
-    )
-}
-
-fn idle_style() -> ProgressStyle {
-    template("  {prefix:12.dim} {msg:.dim}")
-}
-
 fn footer_style(start: Instant) -> ProgressStyle {
     template("               {so_far} · {wide_msg:.dim}").with_key(
         "so_far",
@@ -392,10 +336,6 @@ fn footer_style(start: Instant) -> ProgressStyle {
             let _ = write!(out, "{} so far", duration(start.elapsed()));
         },
     )
-}
-
-fn template(text: &str) -> ProgressStyle {
-    ProgressStyle::with_template(text).expect("the template is valid")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use myriad_cost::{
     model::{Below, CostModel},
     profile::{Profile, Vm},
 };
-use myriad_node::prover::{Calibration, PROFILE_FILE};
+use myriad_node::prover::{Calibration, profile_file};
 
 use crate::common::{DONE, finish, myriad, run};
 
@@ -27,7 +27,7 @@ pub fn a_machine_is_measured(data: &Path) {
     ]);
     let bench = bench.arg("--data-dir").arg(data).arg("--plots").arg(&plots);
     let report = finish(bench).exits(DONE).json();
-    let path = data.join(PROFILE_FILE);
+    let path = data.join(profile_file(myriad_openvm::facts().id.name));
     assert_eq!(report["path"], path.to_str().unwrap());
     assert_eq!(report["plots"].as_array().unwrap().len(), 4);
     for plot in report["plots"].as_array().unwrap() {

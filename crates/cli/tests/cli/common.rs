@@ -23,7 +23,12 @@ pub struct Run {
 
 /// The command `myriad` with a data folder that keeps its keys from one test run to the next.
 pub fn myriad<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_myriad"));
+    binary(Path::new(env!("CARGO_BIN_EXE_myriad")), args)
+}
+
+/// The same with a copy of the binary.
+pub fn binary<S: AsRef<std::ffi::OsStr>>(path: &Path, args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(path);
     // A developer's own settings must not count in tests.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MYRIAD_")) {
         command.env_remove(name);

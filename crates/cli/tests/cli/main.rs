@@ -8,6 +8,7 @@ mod bench;
 mod block;
 mod common;
 mod each;
+mod engines;
 mod execute;
 mod keys;
 mod plan;

@@ -51,12 +51,12 @@ const QUEUE_GAIN: u32 = 2;
 const VAIN_MAX: usize = 3;
 /// Peers of each kind that are remembered: twice as many as there are connections.
 const PEERS_MAX: usize = 4096;
-/// A peer that fetches may take so long, and a second for each [`RATE_MIN`] bytes, before another
-/// one gets its turn.
+/// A peer that fetches may take so long, and a second for each [`SENDING_RATE_MIN`] bytes, before
+/// another one gets its turn.
 const START: Duration = Duration::from_secs(10);
 /// The rate below which a sender counts as slow, in bytes a second. Peers that fetch leave slower
 /// senders, too.
-const RATE_MIN: u64 = 256 << 10;
+const SENDING_RATE_MIN: u64 = 256 << 10;
 /// A peer whose turn has not come asks again after this time, and later by as much for each
 /// [`WAITING_PER_RETRY`] peers that wait.
 const RETRY: Duration = Duration::from_millis(500);
@@ -347,7 +347,7 @@ impl Spreading {
             bytes,
             believed,
             since: now,
-            until: now + START + Duration::from_secs(bytes / RATE_MIN),
+            until: now + START + Duration::from_secs(bytes / SENDING_RATE_MIN),
             late: now + expected + HASTE,
             origin,
             beside,

@@ -54,9 +54,18 @@ impl CostModel {
             programs: profile
                 .programs
                 .iter()
-                .map(ProgramModel::fit)
+                .map(|program| Ok(ProgramModel::fit(program)?.of_engine(profile.engine_name)))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Adds the programs of another model, which was measured on a machine whose cores do the work
+    /// of `core_speed` of this one's.
+    #[must_use]
+    pub fn with_programs_of(mut self, other: &Self, core_speed: f64) -> Self {
+        let programs = other.programs.iter().map(|program| program.slowed(core_speed));
+        self.programs.extend(programs);
+        self
     }
 
     /// Completes the model from another machine's where a measurement is missing, scaled by the

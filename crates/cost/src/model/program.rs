@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use myriad_core::{Arities, Kind};
+use myriad_core::{Arities, EngineName, Kind};
 use thiserror::Error;
 
 use super::{
@@ -34,6 +34,7 @@ pub struct Estimate {
 #[derive(Clone, Debug)]
 pub struct ProgramModel {
     pub(super) name: String,
+    engine: EngineName,
     pub(super) vm: Vm,
     execute_per_s: f64,
     meter_per_s: f64,
@@ -73,7 +74,7 @@ pub enum FitError {
 }
 
 impl ProgramModel {
-    /// Fits a model to one program.
+    /// Fits a model to one program, of the engine of profiles that name none.
     ///
     /// # Errors
     /// [`FitError::Missing`] where the program lacks a stage.
@@ -113,6 +114,7 @@ impl ProgramModel {
         };
         Ok(Self {
             name: program.name.clone(),
+            engine: EngineName::of_older_builds(),
             vm: program.vm,
             execute_per_s: program.execute_instructions_per_s,
             meter_per_s: program.meter_instructions_per_s,
@@ -122,6 +124,12 @@ impl ProgramModel {
             nodes,
             over_ones,
         })
+    }
+
+    /// The model of a program that this engine proves.
+    #[must_use]
+    pub(super) fn of_engine(self, engine: EngineName) -> Self {
+        Self { engine, ..self }
     }
 
     /// The factor between this law's time and another machine's, with this many threads on each.
@@ -175,6 +183,11 @@ impl ProgramModel {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The engine that proves it.
+    pub fn engine(&self) -> EngineName {
+        self.engine
     }
 
     pub fn vm(&self) -> Vm {

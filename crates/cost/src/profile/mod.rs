@@ -84,14 +84,29 @@ pub enum Vm {
     Plain,
     /// RV32IM with extensions, such as keccak and secp256k1 in `evm-block`.
     Extended,
+    /// RISC Zero's, whose segments have a power of two of rows, and whose nodes are all alike. The
+    /// cells of its segments are those of all rows, and it counts no interactions.
+    Risc0,
 }
 
 impl Vm {
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Extended, Self::Risc0];
+    /// The one whose tasks take longest, which stands for those that nobody has measured: a lease
+    /// that is too long costs less than one that runs out before the task is done.
+    pub const COSTLIEST: Self = Self::Risc0;
+
+    /// The name in profiles. Engines say it of their programs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Extended => "extended",
+            Self::Risc0 => "risc0",
         }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|vm| vm.name() == name)
     }
 }
 
@@ -126,7 +141,7 @@ pub struct Cut {
     pub instructions: f64,
     /// Field elements in all traces, on average.
     pub cells: f64,
-    /// Bus interactions, on average.
+    /// Bus interactions, on average; 1 where the virtual machine counts none.
     pub interactions: f64,
     /// The engine's expectation for the largest of them.
     pub peak_bytes: u64,

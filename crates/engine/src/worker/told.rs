@@ -25,33 +25,37 @@ impl Told {
         if segments.is_empty() {
             return Err(self.refused("no segment, which would keep its caller waiting for ever"));
         }
-        for segment in segments {
-            let follows = segment.index as usize == self.count && segment.instret_start == self.instructions;
-            if !follows || self.ended || segment.num_insns == 0 {
-                return Err(self.refused(&format!(
-                    "segment {} of {} instructions from instruction {} on",
-                    segment.index, segment.num_insns, segment.instret_start
-                )));
-            }
-            if self.count >= SEGMENTS_MAX {
-                return Err(self.refused(&format!("another one, and {SEGMENTS_MAX} are allowed")));
-            }
-            if segment.details.len() > SEGMENT_DETAILS_BYTES_MAX {
-                return Err(self.refused(&format!(
-                    "segment {} with {} bytes of details, and {SEGMENT_DETAILS_BYTES_MAX} are allowed",
-                    segment.index,
-                    segment.details.len()
-                )));
-            }
-            self.note(segment);
-            if self.instructions > max_instructions {
-                let allowed = format!("segments to there, and {max_instructions} are allowed");
-                return Err(self.refused(&allowed));
-            }
-            if self.bytes > PLAN_BYTES_MAX {
-                let allowed = format!("{} bytes, and {PLAN_BYTES_MAX} are allowed", self.bytes);
-                return Err(self.refused(&allowed));
-            }
+        segments
+            .iter()
+            .try_for_each(|segment| self.add_one(segment, max_instructions))
+    }
+
+    fn add_one(&mut self, segment: &Segment, max_instructions: u64) -> Result<(), WorkerError> {
+        let follows = segment.index as usize == self.count && segment.instret_start == self.instructions;
+        if !follows || self.ended || segment.num_insns == 0 {
+            return Err(self.refused(&format!(
+                "segment {} of {} instructions from instruction {} on",
+                segment.index, segment.num_insns, segment.instret_start
+            )));
+        }
+        if self.count >= SEGMENTS_MAX {
+            return Err(self.refused(&format!("another one, and {SEGMENTS_MAX} are allowed")));
+        }
+        if segment.details.len() > SEGMENT_DETAILS_BYTES_MAX {
+            return Err(self.refused(&format!(
+                "segment {} with {} bytes of details, and {SEGMENT_DETAILS_BYTES_MAX} are allowed",
+                segment.index,
+                segment.details.len()
+            )));
+        }
+        self.note(segment);
+        if self.instructions > max_instructions {
+            let allowed = format!("segments to there, and {max_instructions} are allowed");
+            return Err(self.refused(&allowed));
+        }
+        if self.bytes > PLAN_BYTES_MAX {
+            let allowed = format!("{} bytes, and {PLAN_BYTES_MAX} are allowed", self.bytes);
+            return Err(self.refused(&allowed));
         }
         Ok(())
     }
@@ -75,7 +79,13 @@ impl Told {
     /// The plan has to begin with them, and to be one that could have been told of.
     pub(super) fn check(&self, plan: &Plan, max_instructions: u64) -> Result<(), WorkerError> {
         let mut whole = Self::default();
-        whole.add(&plan.segments, max_instructions)?;
+        let mut same = self.count == 0;
+        for segment in &plan.segments {
+            whole.add_one(segment, max_instructions)?;
+            if whole.count == self.count {
+                same = whole.hasher.finalize() == self.hasher.finalize();
+            }
+        }
         if !whole.ended {
             return Err(whole.refused("a plan without the end of the execution"));
         }
@@ -88,12 +98,6 @@ impl Told {
                 plan.public_values.len()
             )));
         }
-        let mut planned = Self::default();
-        plan.segments
-            .iter()
-            .take(self.count)
-            .for_each(|segment| planned.note(segment));
-        let same = planned.count == self.count && planned.hasher.finalize() == self.hasher.finalize();
         same.then_some(()).ok_or_else(|| {
             WorkerError::Protocol(format!(
                 "the plan's {} segments do not begin with the {} that the child told of",

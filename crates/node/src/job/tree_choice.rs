@@ -18,11 +18,10 @@ use myriad_engine::{FinalForm, Level, Loaded, MemoryBudget, Plan, Segment};
 
 use super::RunError;
 
-/// The kind of virtual machine that a program wants, by which profiles have their costs.
+/// The kind of virtual machine that a program wants, by which profiles have their costs. One that
+/// no profile knows yet is reckoned with like the costliest.
 pub(crate) fn vm_of(loaded: &Loaded) -> Vm {
-    // An engine may have a kind that no profile knows yet. It is reckoned with like the costlier.
-    let is_plain = loaded.costs == Vm::Plain.name();
-    if is_plain { Vm::Plain } else { Vm::Extended }
+    Vm::named(&loaded.costs).unwrap_or(Vm::COSTLIEST)
 }
 
 /// The costs of tasks on the reference machine.
@@ -230,6 +229,43 @@ mod tests {
                 .zip(&with[2..])
                 .all(|(a, b)| a + (1 << 20) == *b)
         );
+    }
+
+    /// An engine that lifts a segment and joins two has no other trees, and costs of its own. So
+    /// has one of which nothing is known.
+    #[test]
+    fn an_engine_that_joins_pairs_gets_a_tree_of_them() {
+        let mut loaded = Loaded::pretended();
+        loaded.nodes.leaf.truncate(1);
+        for nodes in [
+            &mut loaded.nodes.internal_for_leaf,
+            &mut loaded.nodes.internal_recursive,
+            &mut loaded.nodes.internal_recursive_over_ones,
+        ] {
+            nodes.truncate(2);
+        }
+        let budget = MemoryBudget::from_bytes(8 << 30);
+        let mut works = Vec::new();
+        for costs in ["plain", Vm::Risc0.name(), "of nobody"] {
+            loaded.costs = costs.into();
+            let arities = allowed(&loaded, budget).unwrap();
+            let mut plan = plan(5);
+            for segment in &mut plan.segments {
+                segment.cells = 20 << 20;
+            }
+            let hands = Hands {
+                children: 2,
+                threads: 1,
+                cores: 2,
+            };
+            let (best, _) = best_arities(&loaded, &plan, &arities, hands);
+            assert_eq!((best.leaf, best.internal_recursive), (1, 2));
+            let (tree, costs) = tree(&loaded, &plan, best, FinalForm::Small);
+            assert_eq!(tree.task_count(), costs.len());
+            works.push(costs.iter().map(|cost| cost.work).sum::<Duration>());
+        }
+        assert!(works[1] > 2 * works[0], "{works:?}");
+        assert_eq!(works[1], works[2]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{EngineId, Kind};
+use myriad_core::{EngineId, EngineName, Kind};
 use myriad_cost::{
     model::{Below, CostModel, FitError, ProgramModel},
     profile::{Profile, ProfileError},
@@ -16,8 +16,15 @@ use thiserror::Error;
 
 use super::Limits;
 
-/// The file that `myriad bench` writes into the data folder.
-pub const PROFILE_FILE: &str = "profile.json";
+/// The file that `myriad bench` writes into the data folder: for the engine of older builds, the
+/// one that they read.
+pub fn profile_file(engine: EngineName) -> String {
+    if engine == EngineName::of_older_builds() {
+        return "profile.json".into();
+    }
+    format!("profile-{engine}.json")
+}
+
 /// A machine offers at least this part of its lent memory, whatever was measured. If tasks seem to
 /// take more than twice what the engine expects, something else was measured.
 const MEMORY_SHARE_MIN: f64 = 0.5;
@@ -74,7 +81,7 @@ impl Calibration {
     }
 
     /// The measured calibration of a machine with these engines, on so many threads; none without a
-    /// profile in the data folder. One of the engines has measured it.
+    /// profile in the data folder. One of the engines has measured it: the first that has.
     ///
     /// # Errors
     /// A profile that cannot be used; see [`CalibrationError`].
@@ -83,10 +90,10 @@ impl Calibration {
         engines: &[EngineId],
         threads: usize,
     ) -> Result<Option<Self>, CalibrationError> {
-        let path = data_dir.join(PROFILE_FILE);
-        if !path.exists() {
+        let mut paths = engines.iter().map(|id| data_dir.join(profile_file(id.name)));
+        let Some(path) = paths.find(|path| path.exists()) else {
             return Ok(None);
-        }
+        };
         let profile = Profile::load(&path).map_err(|source| CalibrationError::Profile {
             path: path.clone(),
             source,
@@ -121,11 +128,16 @@ impl Calibration {
         })
     }
 
-    /// The time that no task exceeds that fits into these limits: making keys, executing to the
-    /// start of the last segment, and proving as much as there is memory for. Follows from what was
-    /// measured, and from nothing that a requester says.
-    pub(super) fn longest(&self, limits: &Limits) -> Duration {
-        let programs = reference::model().programs();
+    /// The time that no task of these engines exceeds that fits into these limits: making keys,
+    /// executing to the start of the last segment, and proving as much as there is memory for.
+    /// Follows from what was measured, and from nothing that a requester says.
+    pub(super) fn longest(&self, limits: &Limits, engines: &[EngineId]) -> Duration {
+        let all = reference::model().programs();
+        let is_measured = |name| all.iter().any(|program| program.engine() == name);
+        // Of an engine that nobody has measured, any task may be.
+        let any = !engines.iter().all(|id| is_measured(id.name));
+        let has = |name| any || engines.iter().any(|id| id.name == name);
+        let programs: Vec<&ProgramModel> = all.iter().filter(|program| has(program.engine())).collect();
         let memory = limits.memory.bytes() as f64;
         let proving = programs.iter().map(|program| largest_s(program, memory));
         let executing = programs
@@ -173,8 +185,9 @@ mod tests {
 
     fn measured(profile: &str) -> Result<Option<Calibration>, CalibrationError> {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(PROFILE_FILE), profile).unwrap();
-        Calibration::measured(dir.path(), &[EngineFacts::pretended().id], 2)
+        let own = EngineFacts::pretended().id;
+        fs::write(dir.path().join(profile_file(own.name)), profile).unwrap();
+        Calibration::measured(dir.path(), &[own], 2)
     }
 
     #[test]
@@ -224,19 +237,62 @@ mod tests {
             never: Default::default(),
             prefer: Default::default(),
         };
-        let longest = |calibration: Calibration, gib| calibration.longest(&limits(gib)).as_secs_f64();
+        let of = |calibration: Calibration, gib, names: &[&str]| {
+            let id = |name: &&str| EngineId {
+                name: name.parse().unwrap(),
+                fingerprint: [0; 32],
+            };
+            let engines: Vec<EngineId> = names.iter().map(id).collect();
+            calibration.longest(&limits(gib), &engines).as_secs_f64()
+        };
+        let longest = |calibration: Calibration, gib| of(calibration, gib, &["openvm"]);
         let calibration = Calibration::unmeasured(2);
         let four = longest(calibration, 4);
         // Many times what any task of 4 GiB was ever seen to take, and not the night.
         assert!((1200.0..4.0 * 3600.0).contains(&four), "{four} s");
         assert!(longest(calibration, 32) > four);
         assert!(longest(Calibration::unmeasured(1), 4) > four);
+        // Another engine's tasks take longer, and those of an engine that nobody has measured may.
+        let both = of(calibration, 4, &["openvm", "risc0"]);
+        assert!(both > four, "{both} s");
+        assert_eq!(of(calibration, 4, &["openvm", "other"]), both);
         let stopped = Calibration {
             core_speed: 0.0,
             speed: 0.0,
             memory_share: 1.0,
         };
         assert_eq!(longest(stopped, 4), LONGEST_MAX_S);
+    }
+
+    #[test]
+    fn the_first_engine_with_a_profile_says_how_fast_the_machine_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = EngineFacts::pretended().id;
+        let other = EngineId {
+            name: EngineName::of_older_builds(),
+            ..own
+        };
+        let mut hungry = Profile {
+            engine_name: other.name,
+            ..profile()
+        };
+        let write = |engine: EngineId, profile: &Profile| {
+            fs::write(dir.path().join(profile_file(engine.name)), profile.to_json()).unwrap();
+        };
+        let measured = |engines: &[EngineId]| Calibration::measured(dir.path(), engines, 2).unwrap();
+        assert_eq!(measured(&[other, own]), None);
+        write(own, &profile());
+        assert_eq!(measured(&[other]), None);
+        assert_eq!(measured(&[other, own]), measured(&[own]));
+        let sample = &mut hungry.programs[0].segments[0];
+        sample.measured.peak_bytes = sample.budget_bytes * 5 / 4;
+        write(other, &hungry);
+        let share = |engines: &[EngineId]| measured(engines).unwrap().memory_share;
+        assert!(share(&[other, own]) < share(&[own, other]));
+        assert!(
+            dir.path().join("profile.json").exists(),
+            "as older builds call it"
+        );
     }
 
     #[test]

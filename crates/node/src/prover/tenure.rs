@@ -9,7 +9,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// From then on, at least this many bytes a second must have come on average. A fetch also leaves a
 /// slower holder for another one. At this rate, the largest input that is taken by default, 256
 /// MiB, takes 17 minutes.
-const RATE_MIN: u64 = 256 << 10;
+const FETCH_RATE_MIN: u64 = 256 << 10;
 /// This machine goes on for so long after the lease has run out: two renewals, of which one may be
 /// lost.
 const LATE_MAX: Duration = Duration::from_secs(10);
@@ -111,10 +111,10 @@ impl Tenure {
 /// The reason to stop a fetch that was begun `elapsed` ago, if `came` bytes have come. During
 /// `grace`, nothing has to come.
 pub(super) fn too_slow(came: u64, elapsed: Duration, grace: Duration) -> Option<String> {
-    let expected = elapsed.saturating_sub(grace).as_secs() * RATE_MIN;
+    let expected = elapsed.saturating_sub(grace).as_secs() * FETCH_RATE_MIN;
     (came < expected).then(|| {
         format!(
-            "its files come too slowly: {came} bytes in {} s, and {RATE_MIN} a second are expected after {} s",
+            "its files come too slowly: {came} bytes in {} s, and {FETCH_RATE_MIN} a second are expected after {} s",
             elapsed.as_secs(),
             grace.as_secs()
         )
@@ -214,7 +214,7 @@ mod tests {
         let tenure = Tenure::new(HOUR_MS, LONGEST, start);
         for second in 0..1024 {
             // A minute without a byte, and then no faster than is expected.
-            let came = u64::from(second > 60) * (second.max(60) - 60) * RATE_MIN;
+            let came = u64::from(second > 60) * (second.max(60) - 60) * FETCH_RATE_MIN;
             assert_eq!(
                 tenure.end_of_fetching(came, start + Duration::from_secs(second)),
                 None

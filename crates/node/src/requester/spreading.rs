@@ -21,7 +21,7 @@ use myriad_net::{
 use super::{Files, refusals::refused};
 
 /// Provers that a lease names for the job's files, beside this node.
-const HOLDERS_NAMED: usize = HOLDERS_MAX - 1;
+const FILE_HOLDERS_NAMED: usize = HOLDERS_MAX - 1;
 
 /// The provers that have the files of jobs, and those that are fetching them.
 pub(super) struct Spreading {
@@ -111,7 +111,7 @@ impl Spreading {
         prover: &Prover<'_>,
     ) -> Sources {
         let wants = prover.wants(files);
-        let from = self.decider.sources(self.now(), job, wants, HOLDERS_NAMED);
+        let from = self.decider.sources(self.now(), job, wants, FILE_HOLDERS_NAMED);
         let others = from.into_iter().filter(|from| *from != Sender::Peer(prover.peer));
         let contacts: Vec<Contact> = others.map(|from| contact(network, from)).collect();
         sources(files, &contacts)

@@ -16,13 +16,14 @@ use myriad_engine::MemoryBudget;
 use myriad_node::{
     Machine,
     bench::{self, BenchOptions, Step},
-    prover::PROFILE_FILE,
+    prover::profile_file,
 };
 use myriad_sim::charts::charts;
 use serde::Serialize;
 
 use crate::{
     args::Bench,
+    engines::Choice,
     error::Error,
     files,
     progress::Spinner,
@@ -40,6 +41,11 @@ const CUTS_GIB: [f64; 20] = [
     0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.75, 0.85, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 16.0,
 ];
 const CUTS_QUICK_GIB: [f64; 6] = [0.25, 0.35, 0.5, 0.7, 1.0, 4.0];
+/// The same for RISC Zero, whose segments double from one size to the next, and their memory with
+/// them: from 2^15 rows to 2^21. All but the last are proven, and of a quick look two.
+const RISC0_GIB: [f64; 7] = [0.36, 0.62, 1.25, 2.25, 4.5, 9.0, 17.0];
+const RISC0_PROVEN: usize = 6;
+const RISC0_QUICK_PROVEN: usize = 2;
 
 /// A machine on which tasks had to wait for a larger part of the time is better measured again.
 const DISTURBED_MAX: f64 = 0.1;
@@ -70,10 +76,11 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         #[serde(flatten)]
         data: &'a crate::args::DataFlags,
     }
-    let settings = Settings::load(&Flags {
+    let mut settings = Settings::load(&Flags {
         limits: &args.limits,
         data: &args.data,
     })?;
+    settings.choose_engine(args.engine.name())?;
     let options = options(args, &settings)?;
     let mut view = View::new(args.data.json);
     let mut profile = bench::run(&options, &mut |step| view.show(step))?;
@@ -85,7 +92,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
     let path = args
         .out
         .clone()
-        .unwrap_or_else(|| settings.data_dir.join(PROFILE_FILE));
+        .unwrap_or_else(|| settings.data_dir.join(profile_file(args.engine.name())));
     profile.validate().map_err(|source| Error::Profile {
         path: path.clone(),
         source,
@@ -147,10 +154,11 @@ fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
     if threads.is_empty() {
         threads = vec![machine.cores, 1];
     }
-    let (budgets, cuts): (&[f64], &[f64]) = if args.quick {
-        (&BUDGETS_QUICK_GIB, &CUTS_QUICK_GIB)
-    } else {
-        (&BUDGETS_GIB, &CUTS_GIB)
+    let (budgets, cuts): (&[f64], &[f64]) = match (args.engine, args.quick) {
+        (Choice::Openvm, true) => (&BUDGETS_QUICK_GIB, &CUTS_QUICK_GIB),
+        (Choice::Openvm, false) => (&BUDGETS_GIB, &CUTS_GIB),
+        (Choice::Risc0, true) => (&RISC0_GIB[..RISC0_QUICK_PROVEN], &RISC0_GIB),
+        (Choice::Risc0, false) => (&RISC0_GIB[..RISC0_PROVEN], &RISC0_GIB),
     };
     let gib = |all: &[f64]| -> Vec<MemoryBudget> {
         let bytes = all.iter().map(|gib| (gib * f64::from(1 << 30)) as u64);

@@ -6,6 +6,7 @@ use myriad_node::bench::Subject;
 
 use crate::{
     args::{Bench, Measure},
+    engines::Choice,
     error::Error,
     guest,
     progress::Spinner,
@@ -20,7 +21,16 @@ const QUICK_ROUNDS: u64 = 26_000;
 const LONG_TXS: usize = 40;
 const SHORT_TXS: usize = 4;
 
+/// Rounds of `fibonacci-risc0`, of 15 cycles: three segments of 2^21 rows, and at the budget of the
+/// tree, 2^16, four and two.
+const RISC0_LONG_ROUNDS: u64 = 400_000;
+const RISC0_SHORT_ROUNDS: u64 = 12_500;
+const RISC0_QUICK_ROUNDS: u64 = 5_200;
+
 pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
+    if args.engine == Choice::Risc0 {
+        return Ok(vec![fibonacci_risc0(args.quick)?]);
+    }
     // A quick look measures only the cheapest program; the other is computed from it.
     let wanted = |measure| match args.only {
         Some(only) => only == measure,
@@ -36,9 +46,28 @@ pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
     Ok(subjects)
 }
 
+fn rounds(rounds: u64) -> Result<Input, Error> {
+    Input::from_bytes(rounds.to_le_bytes().to_vec()).map_err(Error::InputText)
+}
+
+fn fibonacci_risc0(quick: bool) -> Result<Subject, Error> {
+    let (name, image) = guest::FIBONACCI_RISC0;
+    Ok(Subject {
+        name: name.into(),
+        image: image.to_vec(),
+        program_config: None,
+        long: rounds(RISC0_LONG_ROUNDS)?,
+        short: rounds(if quick {
+            RISC0_QUICK_ROUNDS
+        } else {
+            RISC0_SHORT_ROUNDS
+        })?,
+        whole_budget: MemoryBudget::from_bytes(640 << 20),
+    })
+}
+
 fn fibonacci(short: u64) -> Result<Subject, Error> {
     let (name, image) = guest::FIBONACCI;
-    let rounds = |rounds: u64| Input::from_bytes(rounds.to_le_bytes().to_vec()).map_err(Error::InputText);
     Ok(Subject {
         name: name.into(),
         image: image.to_vec(),
@@ -68,7 +97,7 @@ fn evm_block() -> Result<Subject, Error> {
         short: block(SHORT_TXS)?,
         name: program.name,
         image: program.image,
-        program_config: program.openvm_toml,
+        program_config: program.config,
         whole_budget: MemoryBudget::from_bytes(640 << 20),
     })
 }

@@ -206,7 +206,8 @@ impl Bench<'_> {
                 .max_by_key(|&index| plan.segments[index].cells)
                 .unwrap_or(middle);
             let mut picked = vec![middle];
-            if first && self.options.every_arity && largest != middle {
+            let cells = |index: usize| plan.segments[index].cells;
+            if first && self.options.every_arity && cells(largest) > cells(middle) {
                 picked.push(largest);
             }
             for index in picked {

@@ -22,8 +22,10 @@ impl Bench<'_> {
         let budget = self.subject.whole_budget;
         let mut worker = self.worker(threads, false)?;
         let every = first && self.options.every_arity;
+        let most = |level| self.loaded.children_max(level);
         let least = if self.options.every_arity {
-            PAIR * WIDTH
+            // As wide as nodes of the engine may be.
+            PAIR.min(most(Level::INTERNAL_FOR_LEAF)) * WIDTH.min(most(Level::INTERNAL_RECURSIVE))
         } else {
             WIDTH_MIN
         };
@@ -78,6 +80,11 @@ impl Bench<'_> {
     /// smallest proofs to verify that there are, more of them fit.
     fn narrow(&mut self, worker: &mut Worker, leaves: &[Vec<u8>], threads: usize) -> Result<(), BenchError> {
         let level = Level::INTERNAL_RECURSIVE;
+        let nodes = &self.loaded.nodes;
+        if nodes.internal_recursive == nodes.internal_recursive_over_ones {
+            // The engine's nodes are all alike, and have been measured.
+            return Ok(());
+        }
         let fits = self.fits(level, 1);
         let most = self.loaded.children_max(level).min(leaves.len());
         let widths: Vec<usize> = (2..=most).filter(|&children| fits(children)).collect();
@@ -134,7 +141,7 @@ impl Bench<'_> {
                 below.len(),
                 WIDTH_MIN.min(below.len()).max(below.len().div_ceil(most)),
             ),
-            Kind::InternalForLeaf if fits(PAIR) => split(below.len(), PAIR),
+            Kind::InternalForLeaf if most >= PAIR && fits(PAIR) => split(below.len(), PAIR),
             _ => split(below.len(), 1),
         };
         // The first node of a kind also loads keys. Nodes that were measured only like that are

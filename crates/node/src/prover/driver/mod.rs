@@ -210,7 +210,7 @@ impl<E: Engine> Driver<E> {
             core_speed: calibration.core_speed,
             speed: f64::from(SPEED_ONE) * calibration.speed,
             memory_offered: calibration.memory_offered(limits.memory.bytes()),
-            longest: calibration.longest(&limits),
+            longest: calibration.longest(&limits, network.engines()),
             status: Status {
                 engines: network.engines().iter().map(|id| id.name).collect(),
                 peer: myriad_net::peer_name(network.peer()),

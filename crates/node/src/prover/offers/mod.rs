@@ -42,7 +42,7 @@ const RETRY_MAX: Duration = Duration::from_secs(600);
 /// Requesters that are remembered. Their announcements are signed, but identities cost nothing.
 const REQUESTERS_MAX: usize = 1024;
 /// A job that was not announced for so long counts as closed: open ones are announced every 20 s.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+const JOB_SILENCE_MAX: Duration = Duration::from_secs(300);
 /// The owner is told about this many requesters at once.
 const REASONS_SHOWN: usize = 4;
 /// Clocks that differ by less than this are not worth a word: a greeting may be on its way for half
@@ -238,7 +238,7 @@ impl Offers {
     /// Forgets the jobs of requesters that have fallen silent.
     pub(super) fn forget_silent(&mut self, now: Instant) {
         for requester in self.requesters.values_mut() {
-            requester.jobs.retain(|_, job| now - job.heard < SILENCE_MAX);
+            requester.jobs.retain(|_, job| now - job.heard < JOB_SILENCE_MAX);
         }
         self.requesters
             .retain(|_, requester| requester.connected || !requester.jobs.is_empty());

@@ -10,7 +10,7 @@ use super::{Driver, of_job::OfJob};
 use crate::requester::{backend::JobBackend, spreading::Prover};
 
 /// Holders that a lease names for each proof, beside this node.
-const HOLDERS_NAMED: usize = 3;
+const CHILD_HOLDERS_NAMED: usize = 3;
 
 impl<J: JobBackend> Driver<J> {
     /// Announces a job that has tasks, or that it is closed.
@@ -79,7 +79,7 @@ impl<J: JobBackend> OfJob<J> {
     fn proof_source(&mut self, network: &Network, task: TaskId) -> Source {
         let durable = self.proofs.proof(task);
         let (proof, _) = durable.expect("a task can start when the proofs that it is made of are durable");
-        let holders = self.holders.some(proof.blob, HOLDERS_NAMED);
+        let holders = self.holders.some(proof.blob, CHILD_HOLDERS_NAMED);
         network.source(proof, holders)
     }
 }

@@ -1,0 +1,224 @@
+//! Runs a program, and gives its segments as they are cut.
+//!
+//! A thread executes, and another one of RISC Zero's hashes the memory at each cut; both wait while
+//! nobody takes the segments. So an execution can stop at any segment, and go on later.
+//!
+//! Work is counted in user cycles: one for each instruction, and those of the accelerators. How an
+//! execution is cut does not change their number.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use anyhow::anyhow;
+use myriad_engine::{ExecuteError, quoted};
+use risc0_circuit_rv32im::{
+    MAX_INSN_CYCLES,
+    execute::{CycleLimit, Executor, Segment},
+};
+
+use crate::{
+    host::{Host, Said},
+    memory,
+    program::Job,
+};
+
+/// From this size on, a segment leaves room for the longest instruction, which is one of big
+/// integers. That is most of a segment of 2^15 rows, so smaller ones have room only for others.
+const LONG_INSTRUCTIONS_PO2: u32 = 17;
+
+/// The room of smaller segments. To read or hash takes up to two pages that are written, two that
+/// are read, and one with the instruction. A page is 322 cycles and its way to the root 286, both
+/// twice if it is written (`execute/pager.rs` of the circuit): 4,256, and up to 1,100 for the work
+/// itself. RISC Zero's own 2,000 for segments below 2^15 are those of a store to one page.
+const SHORT_INSTRUCTION_CYCLES: usize = 6_000;
+
+/// An execution on its way.
+pub(crate) struct Execution {
+    /// None once it was told to stop.
+    segments: Option<Receiver<Segment>>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+    said: Arc<Mutex<Said>>,
+}
+
+/// Why an execution did not come to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// An instruction does not fit what a segment of this size leaves for one.
+    LongInstruction,
+    /// The program did what it may not.
+    Trapped(String),
+}
+
+impl Execution {
+    /// Executes from the start, and cuts for 2^`cut_po2` rows, one of [`memory::CUT_PO2`]. After
+    /// `cycles_max` user cycles it stops: its last segment does not end the program then.
+    pub(crate) fn start(job: &Job, cut_po2: u32, cycles_max: u64) -> Self {
+        debug_assert!(memory::CUT_PO2.contains(&cut_po2), "2^{cut_po2}");
+        let said = Arc::<Mutex<Said>>::default();
+        let host = Host::new(Arc::clone(&job.stdin), &job.seed(), Arc::clone(&said));
+        let image = job.program.image.clone();
+        let room = if cut_po2 < LONG_INSTRUCTIONS_PO2 {
+            SHORT_INSTRUCTION_CYCLES
+        } else {
+            MAX_INSN_CYCLES
+        };
+        let (sender, segments) = sync_channel(0);
+        let run = move || {
+            let mut executor = Executor::new(image, &host, None, Vec::new(), None);
+            let limit = CycleLimit::Soft(cycles_max);
+            executor.run(cut_po2 as usize, room, limit, |segment| {
+                sender
+                    .send(segment)
+                    .map_err(|_| anyhow!("nobody waits for its segments"))
+            })?;
+            Ok(())
+        };
+        let thread = std::thread::Builder::new()
+            .name("execution".into())
+            .spawn(run)
+            .expect("the system has a thread for an execution");
+        Self {
+            segments: Some(segments),
+            thread: Some(thread),
+            said,
+        }
+    }
+
+    /// The next segment, in order; none after the last.
+    ///
+    /// # Errors
+    /// See [`Stopped`]. There are no more segments then.
+    pub(crate) fn next(&mut self) -> Result<Option<Segment>, Stopped> {
+        if let Some(Ok(segment)) = self.segments.as_ref().map(Receiver::recv) {
+            return Ok(Some(segment));
+        }
+        match self.thread.take().map(JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => Ok(None),
+            Some(Ok(Err(error))) => Err(Stopped::Trapped(quoted(&format!("{error:#}")))),
+            Some(Err(panic)) => Err(of_panic(&*panic)),
+        }
+    }
+
+    /// What the program has revealed: all of it, once its last segment is there.
+    pub(crate) fn journal(&self) -> Vec<u8> {
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .journal
+            .clone()
+    }
+
+    /// The end of what the program has printed.
+    pub(crate) fn printed(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).printed()
+    }
+
+    /// The error of a plan that is made for so many bytes.
+    pub(crate) fn failed(&self, stopped: Stopped, budget: u64, held: u64) -> ExecuteError {
+        match stopped {
+            Stopped::LongInstruction => ExecuteError::BudgetTooSmall {
+                budget,
+                needed: memory::segment_bytes(LONG_INSTRUCTIONS_PO2).saturating_add(held),
+            },
+            Stopped::Trapped(reason) => ExecuteError::Trapped {
+                reason,
+                output: self.printed(),
+            },
+        }
+    }
+}
+
+impl Drop for Execution {
+    /// Ends the execution at its next cut, and waits for that, so that its memory is free.
+    fn drop(&mut self) {
+        self.segments = None;
+        if let Some(thread) = self.thread.take() {
+            // Its error is that nobody waits for its segments.
+            drop(thread.join());
+        }
+    }
+}
+
+/// RISC Zero's executor panics at some things that a program can do.
+fn of_panic(panic: &(dyn Any + Send)) -> Stopped {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it made the executor panic");
+    if text.contains("too small for instruction") {
+        return Stopped::LongInstruction;
+    }
+    Stopped::Trapped(quoted(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    fn segments(job: &Job, cut_po2: u32, cycles_max: u64) -> Vec<Segment> {
+        let mut execution = Execution::start(job, cut_po2, cycles_max);
+        let mut segments = Vec::new();
+        while let Some(segment) = execution.next().unwrap() {
+            segments.push(segment);
+        }
+        segments
+    }
+
+    #[test]
+    fn cuts_do_not_change_the_number_of_cycles() {
+        let job = Job::counting(40_000);
+        let cycles = |segments: &[Segment]| segments.iter().map(|s| u64::from(s.suspend_cycle)).sum::<u64>();
+        let (small, large) = (segments(&job, 15, u64::MAX), segments(&job, 18, u64::MAX));
+        assert!(
+            small.len() > large.len() && large.len() == 1,
+            "{} {}",
+            small.len(),
+            large.len()
+        );
+        assert_eq!(cycles(&small), cycles(&large));
+        let again = segments(&job, 15, u64::MAX);
+        assert!(
+            small
+                .iter()
+                .zip(&again)
+                .all(|(one, other)| one.claim == other.claim)
+        );
+    }
+
+    #[test]
+    fn an_execution_that_is_too_long_does_not_end_the_program() {
+        let all = segments(&Job::counting(40_000), 16, 10_000);
+        assert!(all.last().unwrap().claim.terminate_state.is_none());
+    }
+
+    #[test]
+    fn an_execution_stops_where_nobody_goes_on() {
+        let mut execution = Execution::start(&Job::counting(0), 15, u64::MAX);
+        assert!(execution.next().unwrap().is_some());
+        drop(execution);
+    }
+
+    #[test]
+    fn forbidden_calls_are_named() {
+        for (name, text) in [
+            ("SYS_KECCAK", "keccak coprocessor"),
+            ("SYS_VERIFY_INTEGRITY", "env::verify"),
+            ("SYS_VERIFY_INTEGRITY2", "env::verify"),
+            ("SYS_FORK", "SYS_FORK"),
+        ] {
+            let mut execution = Execution::start(&Job::of_elf(&samples::calling(name), b""), 15, u64::MAX);
+            let Err(Stopped::Trapped(reason)) = execution.next() else {
+                panic!("{name} is not refused");
+            };
+            assert!(reason.contains(text), "{name}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Cuts an execution into segments, and finds the true boundary of each.
+
+use myriad_engine::{
+    Boundary, ExecuteError, MemoryBudget, Plan, ProveError, SEGMENTS_MAX, Segment, worker::Reports,
+};
+use risc0_circuit_rv32im::{Rv32imV2Claim, execute};
+use risc0_zkvm::ExitCode;
+
+use crate::{
+    claims,
+    execution::Execution,
+    memory::{self, CUT_PO2, SEGMENT_PO2},
+    program::Job,
+};
+
+/// User cycles more than a segment's own for which an execution goes on to reach its end: a cut
+/// comes sooner.
+const CYCLES_OF_A_SEGMENT: u64 = 1 << *CUT_PO2.end();
+
+/// What an execution is cut for where nobody will prove it.
+const RUN_PO2: u32 = 20;
+
+/// What this engine finds in a segment of a plan again: two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Details {
+    /// The rows that the whole execution is cut for, as a power of two.
+    pub cut_po2: u32,
+    /// The rows of this one: the last one may have less.
+    po2: u32,
+}
+
+impl Details {
+    fn encode(self) -> Vec<u8> {
+        vec![self.cut_po2 as u8, self.po2 as u8]
+    }
+
+    /// # Errors
+    /// Bytes that no plan has.
+    pub(crate) fn of(segment: &Segment) -> Result<Self, String> {
+        let details = match *segment.details {
+            [cut_po2, po2] => Some(Self {
+                cut_po2: u32::from(cut_po2),
+                po2: u32::from(po2),
+            }),
+            _ => None,
+        };
+        details
+            .filter(|Self { cut_po2, po2 }| CUT_PO2.contains(cut_po2) && SEGMENT_PO2.contains(po2))
+            .ok_or_else(|| "its details are not those of a plan for RISC Zero".into())
+    }
+}
+
+/// Executes, and cuts for as many rows as a process of `budget` can prove. Instructions are user
+/// cycles.
+///
+/// # Errors
+/// A program that fails, that is too long, or that no receipt could be made for.
+pub(crate) fn plan(
+    job: &Job,
+    budget: MemoryBudget,
+    max_instructions: u64,
+    mut reports: Option<Reports<'_>>,
+) -> Result<Plan, ExecuteError> {
+    let (budget, held) = (budget.bytes(), job.held_bytes());
+    let cut_po2 =
+        memory::cut_within(budget, held).map_err(|needed| ExecuteError::BudgetTooSmall { budget, needed })?;
+    let mut execution = Execution::start(job, cut_po2, max_instructions);
+    let (mut segments, mut instructions, mut told) = (Vec::new(), 0, 0);
+    let mut end = None;
+    loop {
+        let cut = match execution.next() {
+            Ok(Some(cut)) => with_rows_to_lift(cut),
+            Ok(None) => break,
+            Err(stopped) => return Err(execution.failed(stopped, budget, held)),
+        };
+        if segments.len() == SEGMENTS_MAX {
+            return Err(ExecuteError::TooManySegments {
+                budget,
+                max: SEGMENTS_MAX,
+            });
+        }
+        let num_insns = u64::from(cut.suspend_cycle);
+        let last = cut.claim.terminate_state.is_some();
+        let before = instructions;
+        instructions += num_insns;
+        // Where the execution was stopped, the segment is none of a plan.
+        if instructions > max_instructions || (!last && instructions == max_instructions) {
+            return Err(ExecuteError::TooLong {
+                max: max_instructions,
+                actual: instructions,
+                output: execution.printed(),
+            });
+        }
+        let details = Details {
+            cut_po2,
+            po2: cut.po2,
+        };
+        segments.push(Segment {
+            index: segments.len() as u32,
+            instret_start: before,
+            num_insns,
+            details: details.encode(),
+            last,
+            cells: memory::segment_cells(cut.po2),
+            interactions: 0,
+            peak_bytes: memory::segment_bytes(cut.po2).saturating_add(held),
+        });
+        end = Some(cut.claim);
+        if let Some(Reports { from, tell }) = &mut reports
+            && segments.len() > *from
+        {
+            tell(&segments[told..]);
+            told = segments.len();
+        }
+    }
+    let end = end.expect("an execution has a last segment, which ends it");
+    Ok(Plan {
+        segments,
+        public_values: revealed(&execution, &end)?,
+        instructions,
+    })
+}
+
+/// What a program that has ended reveals, if a receipt can be made of it.
+fn revealed(execution: &Execution, end: &Rv32imV2Claim) -> Result<Vec<u8>, ExecuteError> {
+    let output = || execution.printed();
+    let trapped = |reason: String| ExecuteError::Trapped {
+        reason,
+        output: output(),
+    };
+    match claims::exit_code(end.terminate_state).map_err(trapped)? {
+        ExitCode::Halted(0) => {}
+        ExitCode::Halted(code) => {
+            let output = output();
+            return Err(ExecuteError::Failed { code, output });
+        }
+        other => {
+            return Err(trapped(format!(
+                "it ends with {other:?}, and has to end with Halted(0)"
+            )));
+        }
+    }
+    let public_values = execution.journal();
+    if end.output != Some(claims::output_digest(&public_values)) {
+        let reason = "the output that it commits to is not what it has written to its journal; end it as \
+                      risc0_zkvm::guest::entry! does";
+        return Err(trapped(reason.into()));
+    }
+    Ok(public_values)
+}
+
+/// Executes the first `instructions` user cycles.
+///
+/// # Errors
+/// A program that fails before.
+pub(crate) fn run(job: &Job, instructions: u64) -> Result<(), ExecuteError> {
+    let mut execution = Execution::start(job, RUN_PO2, instructions);
+    loop {
+        match execution.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(stopped) => return Err(execution.failed(stopped, 0, job.held_bytes())),
+        }
+    }
+}
+
+/// Lifts are made for some rows at least; a shorter last segment gets empty ones.
+fn with_rows_to_lift(mut cut: execute::Segment) -> execute::Segment {
+    cut.po2 = cut.po2.max(*SEGMENT_PO2.start());
+    cut
+}
+
+/// An execution that has come to the end of a segment, and goes on when there are more.
+pub(crate) struct Walk {
+    execution: Execution,
+    cut_po2: u32,
+    segments: u32,
+    instructions: u64,
+}
+
+impl Walk {
+    /// Starts an execution that will come to `segment`, at least.
+    pub(crate) fn start(job: &Job, cut_po2: u32, segment: &Segment) -> Self {
+        let end = segment.instret_start.saturating_add(segment.num_insns);
+        Self {
+            execution: Execution::start(job, cut_po2, end.saturating_add(CYCLES_OF_A_SEGMENT)),
+            cut_po2,
+            segments: 0,
+            instructions: 0,
+        }
+    }
+
+    /// Segments that were executed.
+    pub(crate) fn segments(&self) -> u32 {
+        self.segments
+    }
+
+    /// What the program has revealed, after its end.
+    pub(crate) fn journal(&self) -> Vec<u8> {
+        self.execution.journal()
+    }
+
+    /// Executes the next segment.
+    ///
+    /// # Errors
+    /// An execution that has ended, or that fails.
+    pub(crate) fn skip(&mut self) -> Result<execute::Segment, String> {
+        let cut = self
+            .execution
+            .next()?
+            .ok_or_else(|| format!("the execution has {} segments", self.segments))?;
+        self.segments += 1;
+        self.instructions += u64::from(cut.suspend_cycle);
+        Ok(with_rows_to_lift(cut))
+    }
+
+    /// Executes the next segment, which has to be this one.
+    ///
+    /// # Errors
+    /// Another segment. It does not end the program as a receipt has to, if it ends it.
+    pub(crate) fn follow(&mut self, segment: &Segment) -> Result<execute::Segment, String> {
+        if segment.index != self.segments {
+            return Err(format!(
+                "it is segment {}, and {} were executed before it",
+                segment.index, self.segments
+            ));
+        }
+        let details = Details::of(segment)?;
+        if details.cut_po2 != self.cut_po2 {
+            return Err(format!(
+                "the execution is cut for 2^{} rows, and it for 2^{}",
+                self.cut_po2, details.cut_po2
+            ));
+        }
+        let start = self.instructions;
+        let cut = self.skip()?;
+        let last = cut.claim.terminate_state.is_some();
+        let executed = (start, u64::from(cut.suspend_cycle), cut.po2, last);
+        let planned = (
+            segment.instret_start,
+            segment.num_insns,
+            details.po2,
+            segment.last,
+        );
+        if executed != planned {
+            return Err(format!(
+                "(start, cycles, rows as a power of two, last) are {executed:?} in the execution, and {planned:?} in the plan"
+            ));
+        }
+        Ok(cut)
+    }
+}
+
+/// Executes, and finds the true boundary of each of these segments: the first of a plan, or those
+/// that follow the ones of `walk`, which then goes on from there. What it has left is in the walk
+/// that it gives.
+///
+/// # Errors
+/// [`ProveError::Mismatch`] with the first segment that the execution does not have.
+pub(crate) fn boundaries(
+    job: &Job,
+    segments: &[Segment],
+    walk: Option<Walk>,
+) -> Result<(Vec<Boundary>, Option<Walk>), ProveError> {
+    let Some(first) = segments.first() else {
+        return Ok((Vec::new(), walk));
+    };
+    let mut before = walk.filter(|walk| first.index > 0 && walk.segments == first.index);
+    let mut boundaries = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let mismatch = |reason: String| ProveError::Mismatch {
+            segment: segment.index,
+            reason,
+        };
+        let walk = match &mut before {
+            Some(walk) => walk,
+            none => {
+                let details = Details::of(segment).map_err(mismatch)?;
+                // How far it will have to go is not known: more segments may be asked for.
+                none.insert(Walk {
+                    execution: Execution::start(job, details.cut_po2, u64::MAX),
+                    cut_po2: details.cut_po2,
+                    segments: 0,
+                    instructions: 0,
+                })
+            }
+        };
+        let cut = walk.follow(segment).map_err(mismatch)?;
+        let claim = claims::of_segment(&cut.claim).map_err(mismatch)?;
+        boundaries.push(claims::boundary(&claim).map_err(|e| mismatch(e.to_string()))?);
+    }
+    Ok((boundaries, before))
+}
