@@ -5,8 +5,7 @@
 //! Journal: the 32 bytes of `myriad_evm::execute::public_values`, as of `guests/evm-block`. They
 //! are committed only if the block is valid; otherwise the program panics with what is wrong.
 //!
-//! The VM's accelerators do SHA-256 and the arithmetic of secp256k1. All else is software. Keccak
-//! is so because its coprocessor proves apart from the segments.
+//! The VM's accelerators do SHA-256 and the arithmetic of secp256k1. All else is software.
 
 #![cfg_attr(target_os = "zkvm", no_main)]
 
@@ -14,6 +13,8 @@
 mod curve;
 #[cfg(any(target_os = "zkvm", test))]
 mod field;
+#[cfg(any(target_os = "zkvm", test))]
+mod keccak;
 #[cfg(any(target_os = "zkvm", test))]
 mod recover;
 #[cfg(target_os = "zkvm")]
