@@ -15,6 +15,9 @@ mod curve;
 mod field;
 #[cfg(any(target_os = "zkvm", test))]
 mod keccak;
+#[cfg(target_os = "zkvm")]
+#[path = "../../../../../guests/evm-block/src/memcmp.rs"]
+mod memcmp;
 #[cfg(any(target_os = "zkvm", test))]
 mod recover;
 #[cfg(target_os = "zkvm")]
