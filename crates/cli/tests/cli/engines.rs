@@ -176,8 +176,14 @@ fn a_fleet_is_planned_for_either_engine() {
     // How many cycles a gas takes depends on the guest.
     let by_gas = ["plan", "--gas", "1e6", "--engine", "risc0"];
     myriad.run(&by_gas).exits(USAGE).says("--instructions-per-gas");
-    let by_name = expected_s(&["--costs-of", "fibonacci-risc0", "--shared", "6MB"]);
+    let named = ["--costs-of", "fibonacci-risc0", "--shared", "6MB"];
+    let by_name = expected_s(&[&["--engine", "risc0"], &named[..]].concat());
     assert_eq!(by_name.0, risc0_s);
+    // The costs of one engine's program say nothing of another engine's work.
+    myriad
+        .run(&[&["plan", "--instructions", "90e6"], &named[..]].concat())
+        .exits(USAGE)
+        .says("are those of the engine `risc0`, and the work is for `openvm`");
 }
 
 /// A node that hears provers greet.

@@ -114,7 +114,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         .programs
         .iter()
         .map(|program| {
-            let held_out = held_out(program);
+            let held_out = held_out(program, profile.engine_name);
             ProgramAccuracy {
                 program: program.name.clone(),
                 accuracy: accuracy(&held_out),
