@@ -103,13 +103,13 @@ struct Work {
 impl Work {
     fn of(args: &Plan) -> Result<Self, Error> {
         if let Some(path) = &args.program {
-            let mut settings = Settings::load(&args.data)?;
+            let settings = Settings::load(&args.data)?;
             let signs = Signs {
                 named: args.engine,
                 proof: None,
             };
             let program = ProgramFile::read(path, args.config.as_deref(), signs)?;
-            settings.choose_engine(program.engine)?;
+            settings.engines.get(program.engine)?;
             let input = files::read_input(&args.input)?;
             let shared_bytes = (program.image.len() + input.byte_len()) as u64;
             let loaded = execution::loaded(&program, &input, &settings)?;
