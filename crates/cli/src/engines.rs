@@ -352,8 +352,14 @@ mod tests {
                 let error = engines.get(risc0).unwrap_err().to_string();
                 assert!(error.starts_with(said), "{error}");
                 assert!(error.contains(wrong.to_str().unwrap()), "{error}");
-                assert!(error.contains(RISC0_BUILD) && error.contains(RISC0_BUILT), "{error}");
-                assert_eq!(engines.only(&[risc0]).unwrap_err(), engines.get(risc0).unwrap_err());
+                assert!(
+                    error.contains(RISC0_BUILD) && error.contains(RISC0_BUILT),
+                    "{error}"
+                );
+                assert_eq!(
+                    engines.only(&[risc0]).unwrap_err(),
+                    engines.get(risc0).unwrap_err()
+                );
                 // Nobody else is disturbed, and whoever lends all engines is told.
                 assert!(engines.get(openvm).is_ok());
                 assert_eq!(engines.only(&[openvm]).unwrap().no_binary(), None);

@@ -217,7 +217,9 @@ impl Error {
             Self::Program { .. } => "program",
             Self::Input { .. } | Self::InputText(_) => "input",
             Self::Worker(error) => worker_kind(error),
-            Self::Engine(_) | Self::NoEngineLeft { .. } | Self::Serve(_) | Self::Unconfined { .. } => "engine",
+            Self::Engine(_) | Self::NoEngineLeft { .. } | Self::Serve(_) | Self::Unconfined { .. } => {
+                "engine"
+            }
             Self::Run(error) => match error {
                 RunError::Store(StoreError::Busy { .. }) => "busy",
                 RunError::Store(_) => "store",

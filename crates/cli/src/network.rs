@@ -239,7 +239,8 @@ pub fn with_provers<T>(
         Some(count) => {
             let address = runtime.block_on(wait_for_address(&network))?;
             let threads = settings.threads_each(count);
-            let (cluster, own) = Cluster::start(engine, count, &address[0], network.peer(), threads, settings)?;
+            let (cluster, own) =
+                Cluster::start(engine, count, &address[0], network.peer(), threads, settings)?;
             runtime.spawn(cluster.watch(network.clone()));
             (Some(cluster), own, count, (machine.cores / count).max(1))
         }

@@ -255,7 +255,12 @@ fn link(args: &Plan, up: f64, down: f64) -> Link {
 /// The program whose costs are taken. Programs of two engines may have one name.
 fn program(args: &Plan, work: &Work, model: &CostModel) -> Result<ProgramModel, Error> {
     let engine = work.engine;
-    let of_engine = || model.programs().iter().filter(|program| program.engine() == engine);
+    let of_engine = || {
+        model
+            .programs()
+            .iter()
+            .filter(|program| program.engine() == engine)
+    };
     let called = |name: &str| of_engine().find(|program| program.name() == name);
     let found = match &args.costs_of {
         Some(name) => called(name),
@@ -472,8 +477,18 @@ mod tests {
         let own = costs_of(risc0, "other", Some("fibonacci-risc0"));
         assert_eq!(own.unwrap(), "fibonacci-risc0");
         for (engine, wanted, of, known) in [
-            (risc0, "fibonacci", "`openvm`", "`risc0`, it has those of fibonacci-risc0"),
-            (openvm, "fibonacci-risc0", "`risc0`", "`openvm`, it has those of fibonacci, evm-block"),
+            (
+                risc0,
+                "fibonacci",
+                "`openvm`",
+                "`risc0`, it has those of fibonacci-risc0",
+            ),
+            (
+                openvm,
+                "fibonacci-risc0",
+                "`risc0`",
+                "`openvm`, it has those of fibonacci, evm-block",
+            ),
         ] {
             let error = costs_of(engine, "other", Some(wanted)).unwrap_err();
             assert!(error.contains(&format!("the engine {of}")), "{error}");

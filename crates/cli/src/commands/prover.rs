@@ -142,7 +142,12 @@ fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
 /// # Errors
 /// [`Error::NoEngineLeft`]
 fn children(settings: &mut Settings, args: &Prover, threads: usize) -> Result<Engines, Error> {
-    let mut reasons: Vec<String> = settings.engines.no_binary().iter().map(ToString::to_string).collect();
+    let mut reasons: Vec<String> = settings
+        .engines
+        .no_binary()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut configs = Vec::new();
     for engine in settings.engines.iter() {
         let config = child(engine, settings, args, threads)?;

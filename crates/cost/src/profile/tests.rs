@@ -138,6 +138,9 @@ fn no_interactions_are_none_wherever_they_stand() {
         let read = altered(|v| v["programs"][0][list][0]["interactions"] = json!(0));
         assert!(read.is_ok(), "{list}: {}", read.unwrap_err());
         let text = refusal(|v| v["programs"][0][list][0]["interactions"] = json!(-1));
-        assert!(text.contains("interactions") || text.contains("-1"), "{list}: {text}");
+        assert!(
+            text.contains("interactions") || text.contains("-1"),
+            "{list}: {text}"
+        );
     }
 }

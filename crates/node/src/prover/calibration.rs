@@ -149,11 +149,7 @@ impl Calibration {
         let profile = match Profile::load(&path) {
             Ok(profile) => profile,
             Err(source) => {
-                return Err(CalibrationError::Profile {
-                    path,
-                    engine,
-                    source,
-                });
+                return Err(CalibrationError::Profile { path, engine, source });
             }
         };
         let named = |name, fingerprint: &str| format!("`{name}` {fingerprint}");
@@ -167,11 +163,7 @@ impl Calibration {
                 expected,
             });
         }
-        Self::of(&profile, threads).map_err(|source| CalibrationError::Fit {
-            path,
-            engine,
-            source,
-        })
+        Self::of(&profile, threads).map_err(|source| CalibrationError::Fit { path, engine, source })
     }
 
     fn of(profile: &Profile, threads: usize) -> Result<Self, FitError> {
@@ -402,7 +394,10 @@ mod tests {
             fs::write(dir.path().join(profile_file(engine.name)), text).unwrap();
         };
         write(own, &profile().to_json());
-        for (unusable, said) in [(stale.to_json(), "`myriad bench`"), ("{}".into(), "`myriad bench ")] {
+        for (unusable, said) in [
+            (stale.to_json(), "`myriad bench`"),
+            ("{}".into(), "`myriad bench "),
+        ] {
             write(first, &unusable);
             let (measured, unused) = Calibration::measured(dir.path(), &[first, own], 2);
             let measured = measured.unwrap();
@@ -410,11 +405,21 @@ mod tests {
             assert_eq!(measured.path, dir.path().join("profile-pretended.json"));
             let said_of = unused.iter().map(ToString::to_string).collect::<Vec<_>>();
             assert_eq!(said_of.len(), 1);
-            assert!(said_of[0].contains("profile.json") && said_of[0].contains(said), "{said_of:?}");
+            assert!(
+                said_of[0].contains("profile.json") && said_of[0].contains(said),
+                "{said_of:?}"
+            );
             assert!(!said_of[0].contains("--engine"), "{said_of:?}");
         }
         // Nothing is left; and of an engine that is not the first, the command names it.
-        for unusable in [Profile { engine: "00".repeat(32), ..profile() }.to_json(), "{}".into()] {
+        for unusable in [
+            Profile {
+                engine: "00".repeat(32),
+                ..profile()
+            }
+            .to_json(),
+            "{}".into(),
+        ] {
             write(own, &unusable);
             let (measured, unused) = Calibration::measured(dir.path(), &[first, own], 2);
             assert!(measured.is_none(), "{measured:?}");

@@ -58,12 +58,18 @@ mod tests {
         write(dir, openvm, openvm.fingerprint);
         assert!(sentence(dir, &ids, openvm.name).contains(own));
         let other = sentence(dir, &ids, risc0.name);
-        assert!(other.contains("profile.json, which `openvm` has measured"), "{other}");
+        assert!(
+            other.contains("profile.json, which `openvm` has measured"),
+            "{other}"
+        );
         assert!(other.contains("`myriad prover --engines risc0`"), "{other}");
         // That of an older build does not stand in its way.
         write(dir, openvm, [0; 32]);
         assert!(sentence(dir, &ids, risc0.name).contains(own));
         let none = sentence(dir, &[openvm], openvm.name);
-        assert!(none.contains("no profile") && none.contains("`myriad bench`"), "{none}");
+        assert!(
+            none.contains("no profile") && none.contains("`myriad bench`"),
+            "{none}"
+        );
     }
 }

@@ -323,9 +323,8 @@ fn cut(budget: MemoryBudget, plan: &Plan) -> Cut {
         1 => &plan.segments[..],
         count => &plan.segments[..count - 1],
     };
-    let mean = |of: &dyn Fn(&Segment) -> u64| {
-        whole.iter().map(|s| of(s) as f64).sum::<f64>() / whole.len() as f64
-    };
+    let mean =
+        |of: &dyn Fn(&Segment) -> u64| whole.iter().map(|s| of(s) as f64).sum::<f64>() / whole.len() as f64;
     Cut {
         budget_bytes: budget.bytes(),
         segments: plan.segments.len() as u32,
