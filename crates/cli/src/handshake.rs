@@ -1,5 +1,5 @@
-//! Whether the binary of an engine is one that this program can talk to. It may be of another build,
-//! or no engine at all.
+//! Whether the binary of an engine is one that this program can talk to. It may be of another
+//! build, or no engine at all.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError},

@@ -269,8 +269,8 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
 
-    /// The rows that RISC Zero's worker cuts for within so many bytes, as a power of two. Its law of
-    /// memory is in a workspace of its own, so its numbers are read from there.
+    /// The rows that RISC Zero's worker cuts for within so many bytes, as a power of two. Its law
+    /// of memory is in a workspace of its own, so its numbers are read from there.
     fn rows(bytes: u64) -> u32 {
         const LAW: &str = include_str!("../../../../../engines/risc0/src/memory.rs");
         /// More than it holds of the program and the input.
