@@ -42,7 +42,6 @@ pub fn run(args: &Execute) -> Result<(), Error> {
         proof: None,
     };
     let program = ProgramFile::read(&args.program, args.config.as_deref(), signs)?;
-    settings.engines.get(program.engine)?;
     let input = files::read_input(&args.input)?;
     let (plan, usage) = execution::plan(&program, input, &settings)?;
     if args.run.data.json {

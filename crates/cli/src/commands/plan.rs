@@ -109,7 +109,6 @@ impl Work {
                 proof: None,
             };
             let program = ProgramFile::read(path, args.config.as_deref(), signs)?;
-            settings.engines.get(program.engine)?;
             let input = files::read_input(&args.input)?;
             let shared_bytes = (program.image.len() + input.byte_len()) as u64;
             let loaded = execution::loaded(&program, &input, &settings)?;

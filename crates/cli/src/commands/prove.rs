@@ -17,7 +17,6 @@ pub fn run(args: &Prove) -> Result<(), Error> {
         proof: None,
     };
     let program = ProgramFile::read(&args.program, args.config.as_deref(), signs)?;
-    settings.engines.get(program.engine)?;
     let input = files::read_input(&args.input)?;
     let title = program.name.clone();
     let json = args.work.data.json;
