@@ -116,13 +116,13 @@ fn program(args: &Demo, settings: &Settings, flags: &ProverFlags) -> Result<(), 
     let program = ProgramFile::of(args.engine.name(), name.into(), image.to_vec(), None).map_err(used)?;
     let input = Input::from_bytes(ROUNDS_RISC0.to_le_bytes().to_vec()).map_err(Error::InputText)?;
     let verify = format!("--program {} --engine {}", quoted(&path), args.engine.name());
-    let job = proving::job(name.into(), program, input, verify, settings)?;
-    let outcome = proving::prove(&job, settings, flags, args.work.data.json)?;
+    let own = proving::job(name.into(), program, input, verify, settings)?;
+    let outcome = proving::prove(&own, settings, flags, args.work.data.json)?;
     let context = report::Context {
         json: args.work.data.json,
         title: name,
         memory: settings.memory,
-        verify: &verify_command(&outcome.proof_path, &job.verify),
+        verify: &verify_command(&outcome.proof_path, &own.job.verify),
         block: None::<()>,
     };
     report::proof(&outcome, context)
