@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::Peer;
+use myriad_core::{EngineName, Peer};
 use myriad_net::{Identity, Network, peer_name};
 use myriad_node::prover::StatusFile;
 use tokio::time::sleep;
 
 use crate::{
+    confinement::{UNCONFINED, confinement},
     error::Error,
-    settings::{Settings, UNCONFINED, confinement},
+    settings::Settings,
 };
 
 /// The provers of a cluster listen here, where no other machine reaches them.
@@ -34,9 +35,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts this many provers, which look for their requester at `address`. Returns them, and
-    /// their names.
+    /// Starts this many provers of an engine, which look for their requester at `address`. Returns
+    /// them, and their names.
     pub fn start(
+        engine: EngineName,
         count: usize,
         address: &str,
         requester: Peer,
@@ -71,7 +73,7 @@ impl Cluster {
                 .args(["--memory", &settings.memory.bytes().to_string()])
                 .args(["--threads", &threads.to_string()])
                 .args(["--max-instructions", &settings.max_instructions.to_string()])
-                .args(["--engines", settings.engine.facts.id.name.as_str()])
+                .args(["--engines", engine.as_str()])
                 .args(engine_binary.iter().flatten())
                 .arg("--data-dir")
                 .arg(&dir)

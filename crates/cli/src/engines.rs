@@ -3,7 +3,7 @@
 //! resumed all follow from this one list.
 
 use std::{
-    env, fs, io,
+    env, fmt, fs, io,
     os::unix::fs::PermissionsExt,
     path::{self, Path, PathBuf},
 };
@@ -105,6 +105,39 @@ impl OwnEngine {
             Starts::Binary(path) => (path.clone(), None),
         })
     }
+
+    /// The binary of its own, if it has one: that may be of another build than this one.
+    pub fn binary(&self) -> Option<&Path> {
+        match &self.starts {
+            Starts::Binary(path) => Some(path),
+            Starts::Subcommand(_) => None,
+        }
+    }
+}
+
+/// Where the user has named a binary of RISC Zero's engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    Flag,
+    Variable,
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "--engine-risc0",
+            Self::Variable => "MYRIAD_ENGINE_RISC0",
+        })
+    }
+}
+
+/// An engine is wanted that this machine cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NoEngine {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Binary(#[from] NoBinary),
 }
 
 /// A job, a program or a setting wants an engine that this machine has not.
@@ -134,63 +167,81 @@ fn advice(wanted: &EngineName) -> String {
     }
 }
 
-/// A path that was given for the binary of an engine leads to none.
-#[derive(Debug, Error)]
-#[error(
-    "--engine-risc0 names {}, which is no file that can be executed{}: `{RISC0_BUILD}` makes one in {RISC0_BUILT} of a \
-     checkout",
-    .path.display(), .source.as_ref().map(|e| format!(" ({e})")).unwrap_or_default()
-)]
-pub struct NoBinary {
-    path: PathBuf,
-    source: Option<io::Error>,
+/// What to do about a binary of RISC Zero's engine that is of no use.
+pub fn other_binary() -> String {
+    format!("`{RISC0_BUILD}` makes one in {RISC0_BUILT} of a checkout, which has to be that of this program")
 }
 
-/// The engines of this machine. The first one proves programs for which no engine is named.
+/// A path that was given for the binary of an engine leads to none.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{by} names {}, which is no file that can be executed{reason}: {}", .path.display(), other_binary())]
+pub struct NoBinary {
+    by: NamedBy,
+    path: PathBuf,
+    /// What the system says of it, in brackets, if it says anything.
+    reason: String,
+}
+
+/// The engines of this machine.
 #[derive(Clone, Debug)]
-pub struct OwnEngines(Vec<OwnEngine>);
+pub struct OwnEngines {
+    there: Vec<OwnEngine>,
+    /// Why RISC Zero's is not, where the user has named its binary. Commands that need another
+    /// engine go on.
+    no_risc0: Option<NoBinary>,
+}
 
 impl OwnEngines {
     /// All of them. `risc0` is the path of RISC Zero's binary, if the user has named one. Otherwise
     /// it is looked for beside this one, and where a checkout builds it.
-    ///
-    /// # Errors
-    /// [`NoBinary`]
-    pub fn find(risc0: Option<&Path>) -> Result<Self, NoBinary> {
+    pub fn find(risc0: Option<(&Path, NamedBy)>) -> Self {
         let own = OwnEngine {
             facts: Choice::Openvm.facts(),
             starts: Starts::Subcommand("engine-worker"),
         };
-        let binary = match risc0 {
-            Some(named) => Some(named_binary(named)?),
-            None => env::current_exe().ok().and_then(|myriad| binary_near(&myriad)),
+        let (binary, no_risc0) = match risc0.map(|(named, by)| named_binary(named, by)) {
+            Some(Ok(path)) => (Some(path), None),
+            Some(Err(wrong)) => (None, Some(wrong)),
+            None => (env::current_exe().ok().and_then(|path| binary_near(&path)), None),
         };
         let risc0 = binary.map(|path| OwnEngine {
             facts: Choice::Risc0.facts(),
             starts: Starts::Binary(path),
         });
-        Ok(Self([own].into_iter().chain(risc0).collect()))
+        Self {
+            there: [own].into_iter().chain(risc0).collect(),
+            no_risc0,
+        }
     }
 
     /// Those among them that have these names, in the order of this list; all where there are none.
     ///
     /// # Errors
-    /// [`Missing`]
-    pub fn only(&self, names: &[EngineName]) -> Result<Self, Missing> {
+    /// [`NoEngine`]
+    pub fn only(&self, names: &[EngineName]) -> Result<Self, NoEngine> {
         for name in names {
             self.get(*name)?;
         }
-        let is_wanted = |engine: &&OwnEngine| names.is_empty() || names.contains(&engine.facts.id.name);
-        Ok(Self(self.0.iter().filter(is_wanted).cloned().collect()))
-    }
-
-    /// The engine of programs for which none is named.
-    pub fn first(&self) -> &OwnEngine {
-        &self.0[0]
+        Ok(match names {
+            [] => self.clone(),
+            names => Self {
+                there: self
+                    .iter()
+                    .filter(|engine| names.contains(&engine.facts.id.name))
+                    .cloned()
+                    .collect(),
+                no_risc0: None,
+            },
+        })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &OwnEngine> {
-        self.0.iter()
+        self.there.iter()
+    }
+
+    /// Why an engine is not among them whose binary the user has named.
+    pub fn no_binary(&self) -> Option<&NoBinary> {
+        self.no_risc0.as_ref()
     }
 
     /// The engines that this node greets with, and whose measurements it believes.
@@ -201,35 +252,39 @@ impl OwnEngines {
     /// The engine of this name.
     ///
     /// # Errors
-    /// [`Missing`]
-    pub fn get(&self, name: EngineName) -> Result<&OwnEngine, Missing> {
-        let found = self.iter().find(|engine| engine.facts.id.name == name);
-        found.ok_or_else(|| Missing {
-            wanted: name,
-            there: self.ids().iter().map(|id| id.name).collect(),
+    /// [`NoEngine`]
+    pub fn get(&self, name: EngineName) -> Result<&OwnEngine, NoEngine> {
+        if let Some(found) = self.iter().find(|engine| engine.facts.id.name == name) {
+            return Ok(found);
+        }
+        Err(match &self.no_risc0 {
+            Some(wrong) if name == Choice::Risc0.name() => wrong.clone().into(),
+            _ => NoEngine::Missing(Missing {
+                wanted: name,
+                there: self.ids().iter().map(|id| id.name).collect(),
+            }),
         })
     }
 
     /// The binary of RISC Zero's engine, for a process that is to have the same engines.
     pub fn risc0_binary(&self) -> Option<&Path> {
-        self.iter().find_map(|engine| match &engine.starts {
-            Starts::Binary(path) => Some(path.as_path()),
-            Starts::Subcommand(_) => None,
-        })
+        self.iter().find_map(OwnEngine::binary)
     }
 }
 
 /// The binary that the user has named.
-fn named_binary(named: &Path) -> Result<PathBuf, NoBinary> {
-    let no = |source| NoBinary {
+fn named_binary(named: &Path, by: NamedBy) -> Result<PathBuf, NoBinary> {
+    let no = |reason| NoBinary {
+        by,
         path: named.to_owned(),
-        source,
+        reason,
     };
-    if !is_executable(named).map_err(|e| no(Some(e)))? {
-        return Err(no(None));
+    let said = |error: io::Error| no(format!(" ({error})"));
+    if !is_executable(named).map_err(said)? {
+        return Err(no(String::new()));
     }
     // A name without a folder would be looked for in PATH.
-    path::absolute(named).map_err(|e| no(Some(e)))
+    path::absolute(named).map_err(said)
 }
 
 /// The binary beside that of `myriad`, or in the checkout that has built `myriad`.
@@ -279,18 +334,37 @@ mod tests {
     #[test]
     fn a_named_binary_has_to_be_one() {
         let dir = tempfile::tempdir().unwrap();
+        let (openvm, risc0) = (Choice::Openvm.name(), Choice::Risc0.name());
         let path = binary(&dir.path().join("worker"));
-        let engines = OwnEngines::find(Some(&path)).unwrap();
+        let engines = OwnEngines::find(Some((&path, NamedBy::Flag)));
         assert_eq!(engines.risc0_binary(), Some(path.as_path()));
-        let (command, first) = engines.get(Choice::Risc0.name()).unwrap().command().unwrap();
-        assert_eq!((command, first), (path.clone(), None));
-        assert_eq!(engines.first().command().unwrap().1, Some("engine-worker"));
+        let command = |name| engines.get(name).unwrap().command().unwrap();
+        assert_eq!(command(risc0), (path.clone(), None));
+        assert_eq!(command(openvm).1, Some("engine-worker"));
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         for wrong in [path, dir.path().to_owned(), dir.path().join("nothing")] {
-            let error = OwnEngines::find(Some(&wrong)).unwrap_err().to_string();
-            assert!(error.contains(wrong.to_str().unwrap()), "{error}");
-            assert!(error.contains(RISC0_BUILD), "{error}");
+            for (by, said) in [
+                (NamedBy::Flag, "--engine-risc0 names"),
+                (NamedBy::Variable, "MYRIAD_ENGINE_RISC0 names"),
+            ] {
+                let engines = OwnEngines::find(Some((&wrong, by)));
+                let error = engines.get(risc0).unwrap_err().to_string();
+                assert!(error.starts_with(said), "{error}");
+                assert!(error.contains(wrong.to_str().unwrap()), "{error}");
+                assert!(
+                    error.contains(RISC0_BUILD) && error.contains(RISC0_BUILT),
+                    "{error}"
+                );
+                assert_eq!(
+                    engines.only(&[risc0]).unwrap_err(),
+                    engines.get(risc0).unwrap_err()
+                );
+                // Nobody else is disturbed, and whoever lends all engines is told.
+                assert!(engines.get(openvm).is_ok());
+                assert_eq!(engines.only(&[openvm]).unwrap().no_binary(), None);
+                assert_eq!(engines.only(&[]).unwrap().no_binary().unwrap().to_string(), error);
+            }
         }
     }
 
@@ -298,7 +372,7 @@ mod tests {
     fn what_is_not_there_is_named_with_what_is_and_how_to_get_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = binary(&dir.path().join("worker"));
-        let all = OwnEngines::find(Some(&path)).unwrap();
+        let all = OwnEngines::find(Some((&path, NamedBy::Flag)));
         let (openvm, risc0) = (Choice::Openvm.name(), Choice::Risc0.name());
         let names = |engines: &OwnEngines| engines.ids().iter().map(|id| id.name).collect::<Vec<_>>();
         assert_eq!(names(&all), [openvm, risc0]);

@@ -26,7 +26,7 @@ use myriad_sim::{
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{engines::Missing, settings::SettingsError, terminal};
+use crate::{engines::NoEngine, settings::SettingsError, terminal};
 
 /// The process's exit codes, which scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,9 @@ pub enum Error {
     #[error("cannot use the value of --input")]
     InputText(#[source] InputError),
     #[error(transparent)]
-    Engine(#[from] Missing),
+    Engine(#[from] NoEngine),
+    #[error("no engine is left to lend: {}", reasons.join("; "))]
+    NoEngineLeft { reasons: Vec<String> },
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
@@ -189,8 +191,9 @@ impl Error {
             Self::Settings(
                 SettingsError::Value { .. }
                 | SettingsError::UnknownName { .. }
-                | SettingsError::NoEngineBinary(_),
+                | SettingsError::BinaryInFile { .. },
             )
+            | Self::Engine(NoEngine::Binary(_))
             | Self::InputText(_)
             | Self::Start(StartError::Address { .. })
             | Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. })
@@ -214,7 +217,9 @@ impl Error {
             Self::Program { .. } => "program",
             Self::Input { .. } | Self::InputText(_) => "input",
             Self::Worker(error) => worker_kind(error),
-            Self::Engine(_) | Self::Serve(_) | Self::Unconfined { .. } => "engine",
+            Self::Engine(_) | Self::NoEngineLeft { .. } | Self::Serve(_) | Self::Unconfined { .. } => {
+                "engine"
+            }
             Self::Run(error) => match error {
                 RunError::Store(StoreError::Busy { .. }) => "busy",
                 RunError::Store(_) => "store",

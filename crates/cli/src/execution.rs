@@ -8,12 +8,13 @@ use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Setti
 /// What the program's engine says of it and its input. A child reads what this process cannot.
 ///
 /// # Errors
-/// A program or an input that the child refuses, or a child that fails.
+/// An engine that this machine has not, a program or an input that the child refuses, or a child
+/// that fails.
 pub fn loaded(program: &ProgramFile, input: &Input, settings: &Settings) -> Result<Loaded, Error> {
     if let Some(loaded) = program.loaded_here(input) {
         return Ok(loaded);
     }
-    let config = settings.sole_worker()?;
+    let config = settings.sole_worker(settings.engines.get(program.engine)?)?;
     let _spinner = Spinner::new(format!("reading {}", program.name));
     let mut worker = LimitedWorker::spawn(&config, settings.memory)?;
     let loaded = worker.within(|child| child.load(&program.image[..], program.config.clone(), input))?;
@@ -50,7 +51,7 @@ fn planned(
     input: &Input,
     settings: &Settings,
 ) -> Result<(Plan, Usage, LimitedWorker), Error> {
-    let config = settings.sole_worker()?;
+    let config = settings.sole_worker(settings.engines.get(program.engine)?)?;
     {
         let _spinner = Spinner::new("getting keys ready");
         make_keys(&config, settings.memory, program.config.clone())?;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::EngineId;
+use myriad_core::{EngineId, EngineName};
 use myriad_net::{Address, Config, Identity, Limits, Listen, Network, StartError, wire::Role};
 use myriad_node::{Job, Machine, Observer, Options, Outcome, RunError, open_blobs, requester};
 use tokio::{
@@ -180,7 +180,8 @@ pub fn prove(
     flags: &ProverFlags,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
-    let (outcome, cluster) = with_provers(settings, flags, |joined, runtime| {
+    let engine = options.worker.engine.id.name;
+    let (outcome, cluster) = with_provers(engine, settings, flags, |joined, runtime| {
         requester::run(Arc::clone(job), options, joined, runtime, observer)
     })?;
     outcome.map_err(|e| failed(e, cluster.as_ref()))
@@ -197,9 +198,10 @@ pub fn failed(error: RunError, cluster: Option<&Cluster>) -> Error {
     }
 }
 
-/// Joins the network, or starts provers on this machine, and has `work` done with them. Returns
-/// these provers, too, with the network behind them closed.
+/// Joins the network, or starts provers of an engine on this machine, and has `work` done with
+/// them. Returns these provers, too, with the network behind them closed.
 pub fn with_provers<T>(
+    engine: EngineName,
     settings: &Settings,
     flags: &ProverFlags,
     work: impl FnOnce(requester::Joined, &Handle) -> T,
@@ -237,7 +239,8 @@ pub fn with_provers<T>(
         Some(count) => {
             let address = runtime.block_on(wait_for_address(&network))?;
             let threads = settings.threads_each(count);
-            let (cluster, own) = Cluster::start(count, &address[0], network.peer(), threads, settings)?;
+            let (cluster, own) =
+                Cluster::start(engine, count, &address[0], network.peer(), threads, settings)?;
             runtime.spawn(cluster.watch(network.clone()));
             (Some(cluster), own, count, (machine.cores / count).max(1))
         }

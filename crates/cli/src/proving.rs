@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use myriad_core::EngineName;
 use myriad_engine::Input;
 use myriad_node::{Job, Options, Outcome, local};
 
@@ -10,8 +11,15 @@ use crate::{
     progress::Progress, settings::Settings,
 };
 
-/// The job to prove `program` on `input`, by the engine of the settings. `name` is the stem of the
-/// output files, `verify` what `myriad verify` needs beside the proof.
+/// A job of the user's own.
+pub struct OwnJob {
+    pub job: Arc<Job>,
+    /// The engine that its program is for.
+    pub engine: EngineName,
+}
+
+/// The job to prove `program` on `input`, by the program's engine. `name` is the stem of the output
+/// files, `verify` what `myriad verify` needs beside the proof.
 ///
 /// # Errors
 /// See [`loaded`].
@@ -21,23 +29,29 @@ pub fn job(
     input: Input,
     verify: String,
     settings: &Settings,
-) -> Result<Arc<Job>, Error> {
-    Ok(Arc::new(Job {
+) -> Result<OwnJob, Error> {
+    let engine = program.engine;
+    let job = Job {
         name,
         loaded: loaded(&program, &input, settings)?,
         image: program.image,
         program_config: program.config,
         input,
         verify,
-    }))
+    };
+    Ok(OwnJob {
+        job: Arc::new(job),
+        engine,
+    })
 }
 
-/// The settings of a job's proving. Makes the folder for the output: now, and not after minutes of
-/// proving.
+/// The settings of the proving of jobs of an engine. Makes the folder for the output: now, and not
+/// after minutes of proving.
 ///
 /// # Errors
-/// A folder for the output that cannot be made.
-pub fn options(settings: &Settings, flags: &ProverFlags) -> Result<Options, Error> {
+/// An engine that this machine has not, or a folder for the output that cannot be made.
+pub fn options(engine: EngineName, settings: &Settings, flags: &ProverFlags) -> Result<Options, Error> {
+    let worker = settings.worker(settings.engines.get(engine)?)?;
     fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
         what: "the folder",
         path: settings.out.clone(),
@@ -54,16 +68,17 @@ pub fn options(settings: &Settings, flags: &ProverFlags) -> Result<Options, Erro
         priority: 0,
         fleet: flags.kind(),
         keep_jobs: Some(settings.keep_jobs),
-        worker: settings.worker()?,
+        worker,
     })
 }
 
 /// Proves a job with a progress display.
 ///
 /// # Errors
-/// A folder for the output that cannot be made, and what [`local::run`] fails of.
-pub fn prove(job: &Arc<Job>, settings: &Settings, flags: &ProverFlags, json: bool) -> Result<Outcome, Error> {
-    let options = options(settings, flags)?;
+/// Those of [`options`], and what [`local::run`] fails of.
+pub fn prove(own: &OwnJob, settings: &Settings, flags: &ProverFlags, json: bool) -> Result<Outcome, Error> {
+    let options = options(own.engine, settings, flags)?;
+    let job = &own.job;
     let mut progress = Progress::new(json, settings.memory);
     interrupt::on_interrupt(json, progress.clearer());
     let result = if flags.of_network() {

@@ -1,10 +1,11 @@
 //! The settings of a run, from four layers: defaults < `myriad.toml` in the working folder <
 //! `MYRIAD_*` variables < flags. Every command that works with keys or children loads them.
+//!
+//! Whoever made the working folder may have made the file. So it may not name what is executed.
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
-    sync::LazyLock,
     time::Duration,
 };
 
@@ -18,21 +19,24 @@ use figment::{
 use myriad_core::EngineName;
 use myriad_engine::{
     FinalForm, INPUT_BYTES_MAX, MemoryBudget,
-    worker::{WorkerConfig, can_confine, data_bytes_max},
+    worker::{WorkerConfig, data_bytes_max},
 };
 use myriad_node::Machine;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 use crate::{
-    engines::{Missing, NoBinary, OwnEngine, OwnEngines},
-    terminal,
+    confinement::{UNCONFINED, confinement},
+    engines::{NamedBy, OwnEngine, OwnEngines},
 };
 
 /// The file of settings, in the working folder.
 const FILE: &str = "myriad.toml";
 /// Start of the names of variables: `MYRIAD_DATA_DIR` is `data_dir`.
 const ENV_PREFIX: &str = "MYRIAD_";
+
+/// The setting that names a binary, which `myriad.toml` may not have.
+const ENGINE_RISC0: &str = "engine_risc0";
 
 /// The names of the settings in `myriad.toml`, and after `MYRIAD_` in capitals.
 const NAMES: [&str; 21] = [
@@ -56,7 +60,7 @@ const NAMES: [&str; 21] = [
     "never",
     "prefer",
     "engines",
-    "engine_risc0",
+    ENGINE_RISC0,
 ];
 
 /// Memory of an engine child by default: a home machine can spare it.
@@ -99,8 +103,6 @@ pub struct Settings {
     pub max_instructions: u64,
     /// The engines of this machine.
     pub engines: OwnEngines,
-    /// The engine of own jobs, one of them.
-    pub engine: OwnEngine,
     /// The form of the final proof.
     pub proof: FinalForm,
     /// The time from the start of the command to the proof.
@@ -148,12 +150,16 @@ pub enum SettingsError {
     },
     #[error("there is no setting `{name}` ({source_name}); the settings are {}", NAMES.join(", "))]
     UnknownName { name: String, source_name: String },
-    #[error(transparent)]
-    NoEngineBinary(#[from] NoBinary),
+    #[error(
+        "{FILE} in the working folder names {}, which `{ENGINE_RISC0}` would have executed, and whoever made the folder may \
+         have made the file: leave it out there, and name the binary with {} or {}",
+        .named, NamedBy::Flag, NamedBy::Variable
+    )]
+    BinaryInFile { named: String },
     #[error("this system has no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
     NoDataDir,
     #[error("cannot find the path of this program, which the engine children run: {0}")]
-    NoBinary(std::io::Error),
+    OwnPath(std::io::Error),
 }
 
 /// The settings as the layers have them.
@@ -203,24 +209,15 @@ impl Settings {
     /// [`NAMES`].
     ///
     /// # Errors
-    /// An unknown name in `myriad.toml`, a value of the wrong kind, no place for data, or a binary
-    /// of an engine that is none.
+    /// An unknown name in `myriad.toml` or one that it may not have, a value of the wrong kind, or
+    /// no place for data.
     pub fn load(flags: &impl Serialize) -> Result<Self, SettingsError> {
-        // A file that is there has to be readable; to have none is no error.
-        let file = if Path::new(FILE).exists() {
-            Figment::from(Toml::file_exact(FILE))
-        } else {
-            Figment::new()
-        };
-        let layers: Layers = file
-            .merge(Env::prefixed(ENV_PREFIX).only(&NAMES))
-            .merge(Serialized::defaults(flags))
-            .extract()?;
+        let (layers, by) = layers(flags)?;
         let data_dir = match layers.data_dir {
             Some(dir) => dir,
             None => platform_data_dir().ok_or(SettingsError::NoDataDir)?,
         };
-        let engines = OwnEngines::find(layers.engine_risc0.as_deref())?;
+        let engines = OwnEngines::find(layers.engine_risc0.as_deref().map(|path| (path, by)));
         let machine = Machine::detect();
         let children = layers.children.map_or(machine.cores, usize::from);
         let threads = layers
@@ -233,7 +230,6 @@ impl Settings {
             children,
             threads,
             threads_wanted: layers.threads,
-            engine: engines.first().clone(),
             engines,
             proof: layers.proof,
             deadline: layers.deadline.map(|seconds| Duration::from_secs(seconds.get())),
@@ -258,33 +254,24 @@ impl Settings {
         })
     }
 
-    /// Own jobs have the engine of this name from now on.
+    /// The command that starts a child of an engine for own jobs, one of [`Self::children`].
     ///
     /// # Errors
-    /// [`Missing`]
-    pub fn choose_engine(&mut self, name: EngineName) -> Result<(), Missing> {
-        self.engine = self.engines.get(name)?.clone();
-        Ok(())
+    /// [`SettingsError::OwnPath`]
+    pub fn worker(&self, engine: &OwnEngine) -> Result<WorkerConfig, SettingsError> {
+        self.worker_with(engine, self.threads)
     }
 
-    /// The command that starts a child of [`Self::engine`], one of [`Self::children`].
+    /// The command that starts a child of an engine for own jobs that has the machine to itself.
     ///
     /// # Errors
-    /// [`SettingsError::NoBinary`]
-    pub fn worker(&self) -> Result<WorkerConfig, SettingsError> {
-        self.worker_with(self.threads)
+    /// [`SettingsError::OwnPath`]
+    pub fn sole_worker(&self, engine: &OwnEngine) -> Result<WorkerConfig, SettingsError> {
+        self.worker_with(engine, Machine::detect().cores)
     }
 
-    /// The command that starts a child of [`Self::engine`] that has the machine to itself.
-    ///
-    /// # Errors
-    /// [`SettingsError::NoBinary`]
-    pub fn sole_worker(&self) -> Result<WorkerConfig, SettingsError> {
-        self.worker_with(Machine::detect().cores)
-    }
-
-    fn worker_with(&self, threads: usize) -> Result<WorkerConfig, SettingsError> {
-        let mut config = self.worker_of(&self.engine, &self.keys_dir(), threads)?;
+    fn worker_with(&self, engine: &OwnEngine, threads: usize) -> Result<WorkerConfig, SettingsError> {
+        let mut config = self.worker_of(engine, &self.keys_dir(), threads)?;
         // The programs in these children are the user's own choice.
         config
             .args
@@ -296,7 +283,7 @@ impl Settings {
     /// can confine it.
     ///
     /// # Errors
-    /// [`SettingsError::NoBinary`]
+    /// [`SettingsError::OwnPath`]
     pub fn worker_of(
         &self,
         engine: &OwnEngine,
@@ -305,7 +292,7 @@ impl Settings {
     ) -> Result<WorkerConfig, SettingsError> {
         let named = keys.to_string_lossy();
         let data = data_bytes_max(self.memory, threads).to_string();
-        let (command, first) = engine.command().map_err(SettingsError::NoBinary)?;
+        let (command, first) = engine.command().map_err(SettingsError::OwnPath)?;
         let args = ["--keys", &named, "--data-bytes-max", &data];
         Ok(WorkerConfig {
             engine: engine.facts.clone(),
@@ -329,22 +316,30 @@ impl Settings {
     }
 }
 
-/// Tells an engine child to continue if the kernel cannot confine it.
-pub const UNCONFINED: &str = "--unconfined";
-
-/// Checks that this kernel can confine engine children. If it cannot, a note says so, once.
-///
-/// # Errors
-/// The missing feature, in words.
-pub fn confinement() -> Result<(), &'static str> {
-    static MISSING: LazyLock<Option<String>> = LazyLock::new(|| {
-        let missing = can_confine().err()?;
-        terminal::note(format_args!(
-            "engine children are not confined: {missing}; a program that takes over such a child could do anything that you can"
-        ));
-        Some(missing)
-    });
-    MISSING.as_deref().map_or(Ok(()), Err)
+/// The settings as the layers have them, and where a binary of RISC Zero's engine is named, if one
+/// is.
+fn layers(flags: &impl Serialize) -> Result<(Layers, NamedBy), SettingsError> {
+    // A file that is there has to be readable; to have none is no error.
+    let file = if Path::new(FILE).exists() {
+        Figment::from(Toml::file_exact(FILE))
+    } else {
+        Figment::new()
+    };
+    if let Ok(value) = file.find_value(ENGINE_RISC0) {
+        let named = value.as_str().unwrap_or("something").escape_debug().to_string();
+        return Err(SettingsError::BinaryInFile { named });
+    }
+    let flags = Serialized::defaults(flags);
+    let by = if Figment::from(&flags).contains(ENGINE_RISC0) {
+        NamedBy::Flag
+    } else {
+        NamedBy::Variable
+    };
+    let layers = file
+        .merge(Env::prefixed(ENV_PREFIX).only(&NAMES))
+        .merge(flags)
+        .extract()?;
+    Ok((layers, by))
 }
 
 /// Threads for each core when all children work.
@@ -450,12 +445,15 @@ impl From<figment::Error> for SettingsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engines::Choice;
 
     #[test]
     fn every_child_gets_a_limit_of_data_that_follows_from_the_memory_it_is_lent() {
         let limit = |memory: u64| {
             let flags = serde_json::json!({ "data_dir": "of a test", "memory": memory, "threads": 2 });
-            let config = Settings::load(&flags).unwrap().worker().unwrap();
+            let settings = Settings::load(&flags).unwrap();
+            let engine = settings.engines.get(Choice::Openvm.name()).unwrap();
+            let config = settings.worker(engine).unwrap();
             let mut args = config.args.iter().skip_while(|arg| *arg != "--data-bytes-max");
             args.nth(1).unwrap().parse::<u64>().unwrap()
         };

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use myriad_core::EngineName;
 use serde::Serialize;
 
 use crate::{
@@ -47,9 +48,9 @@ pub struct Accuracy {
     pub planned_peak_mean: f64,
 }
 
-/// Predicts every segment of a program without the measurements of its budget, of segments of the
-/// same size, and of the cuts into such. Empty where too little is left then.
-pub fn held_out(program: &Program) -> Vec<HeldOut> {
+/// Predicts every segment of a program of this engine without the measurements of its budget, of
+/// segments of the same size, and of the cuts into such. Empty where too little is left then.
+pub fn held_out(program: &Program, engine: EngineName) -> Vec<HeldOut> {
     let budgets: BTreeSet<u64> = program.segments.iter().map(|s| s.budget_bytes).collect();
     let mut rows = Vec::new();
     for &budget in &budgets {
@@ -67,7 +68,7 @@ pub fn held_out(program: &Program) -> Vec<HeldOut> {
         if left.len() < BUDGETS_LEFT_MIN {
             continue;
         }
-        let Ok(model) = ProgramModel::fit(&rest) else {
+        let Ok(model) = ProgramModel::fit(&rest, engine) else {
             continue;
         };
         let measured = program.segments.iter();
@@ -122,6 +123,10 @@ pub fn accuracy(rows: &[HeldOut]) -> Option<Accuracy> {
 mod tests {
     use super::*;
     use crate::lawful::lawful;
+
+    fn held_out(program: &Program) -> Vec<HeldOut> {
+        super::held_out(program, EngineName::of_older_builds())
+    }
 
     #[test]
     fn a_law_is_predicted_from_the_other_budgets() {

@@ -42,9 +42,9 @@ pub fn risc0() -> EngineFacts {
 mod tests {
     use super::*;
 
-    /// A build with another fingerprint does not talk to those before it.
+    /// A build with another fingerprint does not exchange proofs with those before it.
     #[test]
-    fn the_fingerprint_is_that_of_other_builds() {
+    fn the_fingerprint_changes_only_on_purpose() {
         let id = risc0().id;
         assert_eq!(id.name.to_string(), "risc0");
         let expected = "526dc4f0d5fccf4799bdb13020039eec99e50a92297878ca3e5bf1cb28fbbeb5";

@@ -1,4 +1,5 @@
-//! `elf/MANIFEST.toml` of a workspace of guests: for each ELF, its hash, its toolchain, and the hashes of its inputs.
+//! `elf/MANIFEST.toml` of a workspace of guests: for each ELF, its hash, its toolchain, and the
+//! hashes of its inputs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! The guests: programs of the workspaces in [`guest::SETS`], built for RISC-V and committed as ELFs
-//! in the folder `elf/` of each.
+//! The guests: programs of the workspaces in [`guest::SETS`], built for RISC-V and committed as
+//! ELFs in the folder `elf/` of each.
 //!
 //! ELFs are committed so that nobody needs a RISC-V toolchain to use the product. Two checks keep
 //! them honest:

@@ -30,7 +30,7 @@ const ONE_CRATE: &str = "one crate makes an engine of OpenVM, with a prover and 
 const BORDERS: &[Border] = &[
     Border {
         call: "Program::load(",
-        allowed: &["crates/openvm/", "crates/cli/src/files.rs", "fuzz/"],
+        allowed: &["crates/openvm/", "crates/cli/src/files.rs", "engines/", "fuzz/"],
         reason: "a stranger's program is loaded in the confined child; elsewhere only the user's own files are",
     },
     Border {
@@ -39,8 +39,9 @@ const BORDERS: &[Border] = &[
             "crates/engine/",
             "crates/evm/",
             "crates/node/src/records/",
-            // The child itself.
+            // The children themselves.
             "crates/openvm/src/child.rs",
+            "engines/",
             "guests/",
             "fuzz/",
         ],

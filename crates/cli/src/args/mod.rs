@@ -31,10 +31,6 @@ use crate::{
     terminal::{BOLD, CYAN, GREEN, RED, YELLOW},
 };
 
-/// Transactions of the demo's block: fewer than `block sample` makes, so that proving takes minutes
-/// on two cores.
-const DEMO_TXS: usize = 2;
-
 const STYLES: Styles = Styles::styled()
     .header(BOLD)
     .usage(BOLD)
@@ -114,12 +110,12 @@ pub struct Demo {
     /// The zkVM
     #[arg(long, value_name = "NAME", default_value = "openvm")]
     pub engine: Choice,
-    /// Transactions in the block
-    #[arg(long, value_name = "N", default_value_t = DEMO_TXS)]
-    pub txs: usize,
-    /// Seed of everything random in the block
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: u64,
+    /// Transactions in the block [default: 2]
+    #[arg(long, value_name = "N")]
+    pub txs: Option<usize>,
+    /// Seed of everything random in the block [default: 0]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
     #[command(flatten)]
     pub provers: ProverFlags,
     #[command(flatten)]

@@ -92,7 +92,7 @@ pub struct WorkFlags {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,
-    /// Its form: `fast` skips the layer that makes it smaller
+    /// The proof's form: `fast` skips the layer that shrinks it
     #[arg(long, value_name = "FORM", value_enum, help_heading = "General")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofForm>,

@@ -69,7 +69,7 @@ pub fn prove_each(args: &ProveBlock, settings: &Settings) -> Result<(), Error> {
     let blocks = args.files.iter().map(ready).collect::<Result<Vec<_>, Error>>()?;
     are_different(args, &blocks)?;
     let json = args.work.data.json;
-    let names: Vec<String> = blocks.iter().map(|block| block.job.name.clone()).collect();
+    let names: Vec<String> = blocks.iter().map(|block| block.own.job.name.clone()).collect();
     let mut progress = Several::new(json, &names);
     interrupt::on_interrupt(json, progress.clearer());
     let outcomes = if args.provers.of_network() {
@@ -125,7 +125,7 @@ fn print_reports(
     for (block, outcome) in blocks.iter().zip(outcomes) {
         match outcome {
             Ok(outcome) => printed = printed.and_then(|()| block.report(outcome, settings, false)),
-            Err(error) => error.report_of(&block.job.name),
+            Err(error) => error.report_of(&block.own.job.name),
         }
     }
     printed
@@ -153,7 +153,7 @@ fn priorities(given: &[i32], files: usize) -> Result<Vec<i32>, Error> {
 fn are_different(args: &ProveBlock, blocks: &[Ready]) -> Result<(), Error> {
     let (mut first, mut jobs) = (BTreeMap::new(), BTreeMap::new());
     for (block, path) in blocks.iter().zip(&args.files) {
-        let name = block.job.name.as_str();
+        let name = block.own.job.name.as_str();
         if let Some(other) = first.insert(name, path) {
             return Err(Error::Usage(format!(
                 "the proofs of {} and {} would both be {name}.stark.proof: rename one of the two",
@@ -161,7 +161,7 @@ fn are_different(args: &ProveBlock, blocks: &[Ready]) -> Result<(), Error> {
                 path.display()
             )));
         }
-        if let Some(other) = jobs.insert(job_id(&block.job.loaded), path) {
+        if let Some(other) = jobs.insert(job_id(&block.own.job.loaded), path) {
             return Err(Error::Usage(format!(
                 "{} and {} are the same block: leave one of the two out",
                 other.display(),
@@ -180,8 +180,10 @@ fn side_by_side(
     priorities: &[i32],
     progress: &mut Several,
 ) -> Result<Vec<Ended<Error>>, Error> {
-    let options = proving::options(settings, &args.provers)?;
-    let (ended, cluster) = network::with_provers(settings, &args.provers, |joined, runtime| {
+    // The guests of all blocks are for one engine.
+    let engine = blocks[0].own.engine;
+    let options = proving::options(engine, settings, &args.provers)?;
+    let (ended, cluster) = network::with_provers(engine, settings, &args.provers, |joined, runtime| {
         let service = Service::start(joined, &settings.data_dir, Limits::default(), runtime);
         let (tell, news) = mpsc::channel();
         let all = blocks.iter().zip(priorities).enumerate();
@@ -194,7 +196,7 @@ fn side_by_side(
             let mut options = options.clone();
             options.priority = priority;
             Submission {
-                job: Arc::clone(&block.job),
+                job: Arc::clone(&block.own.job),
                 options,
                 observer: Box::new(observer),
             }
@@ -241,7 +243,8 @@ fn one_by_one(
     priorities: &[i32],
     progress: &mut Several,
 ) -> Result<Vec<Ended<Error>>, Error> {
-    let mut options = proving::options(settings, &args.provers)?;
+    let engine = blocks[0].own.engine;
+    let mut options = proving::options(engine, settings, &args.provers)?;
     let start = Instant::now();
     interrupt::will_end();
     let mut order: Vec<usize> = (0..blocks.len()).collect();
@@ -257,7 +260,7 @@ fn one_by_one(
             Err(RunError::Interrupted)
         } else {
             let observer = &mut |event: &Event| progress.event(index, event);
-            local::run(&blocks[index].job, &options, observer)
+            local::run(&blocks[index].own.job, &options, observer)
         };
         show_end(progress, index, &outcome);
         ended.insert(index, (outcome.map_err(Error::from), Instant::now()));

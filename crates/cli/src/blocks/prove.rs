@@ -1,17 +1,17 @@
 //! Proving blocks: `block prove` and `demo`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use myriad_engine::Input;
 use myriad_evm::{Outcome as BlockOutcome, host::BlockFile};
-use myriad_node::{Job, Outcome};
+use myriad_node::Outcome;
 
 use super::{BlockReport, title, validated};
 use crate::{
     args::ProverFlags,
     error::Error,
     files,
-    proving::{self, quoted, verify_command},
+    proving::{self, OwnJob, quoted, verify_command},
     report,
     settings::Settings,
     terminal::hex0x,
@@ -20,7 +20,7 @@ use crate::{
 /// A block, or a batch of them, that is valid and can be proven.
 pub(super) struct Ready {
     block: BlockOutcome,
-    pub(super) job: Arc<Job>,
+    pub(super) own: OwnJob,
 }
 
 impl Ready {
@@ -47,8 +47,8 @@ impl Ready {
             .map(|path| format!("--block {}", quoted(path)))
             .collect();
         let verify = named.join(" ");
-        let job = proving::job(files::stem(path), variant.load()?, input, verify, settings)?;
-        Ok(Self { block, job })
+        let own = proving::job(files::stem(path), variant.load()?, input, verify, settings)?;
+        Ok(Self { block, own })
     }
 
     /// Compares what was proven with the native execution.
@@ -74,7 +74,7 @@ impl Ready {
     /// # Errors
     /// [`Error::Stdout`]
     pub(super) fn report(&self, outcome: &Outcome, settings: &Settings, json: bool) -> Result<(), Error> {
-        let verify = verify_command(&outcome.proof_path, &self.job.verify);
+        let verify = verify_command(&outcome.proof_path, &self.own.job.verify);
         let context = report::Context {
             json,
             title: &title(&self.block),
@@ -99,7 +99,7 @@ pub fn prove(
     json: bool,
 ) -> Result<(), Error> {
     let ready = Ready::new(paths, files, settings)?;
-    let outcome = proving::prove(&ready.job, settings, flags, json)?;
+    let outcome = proving::prove(&ready.own, settings, flags, json)?;
     ready.compare(&outcome)?;
     ready.report(&outcome, settings, json)
 }

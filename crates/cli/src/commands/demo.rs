@@ -23,6 +23,10 @@ use crate::{
 /// Stem of the names of the files that the demo writes.
 const NAME: &str = "sample-block";
 
+/// Transactions of the block: fewer than `block sample` makes, so that proving takes minutes on two
+/// cores.
+const TXS: usize = 2;
+
 /// The memory that each prover lends by default: so little that the block is more than one segment,
 /// and provers work side by side.
 const MEMORY: MemoryBudget = MemoryBudget::from_bytes(3 << 28);
@@ -33,7 +37,14 @@ const ROUNDS_RISC0: u64 = 8_000;
 
 pub fn run(args: &Demo) -> Result<(), Error> {
     let mut settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
-    settings.choose_engine(args.engine.name())?;
+    if args.engine == Choice::Risc0 && (args.txs.is_some() || args.seed.is_some()) {
+        return Err(Error::Usage(
+            "--txs and --seed describe a block, and --engine risc0 proves a small program in its place: leave them out, or \
+             prove a block with OpenVM"
+                .into(),
+        ));
+    }
+    settings.engines.get(args.engine.name())?;
     if args.work.limits.memory.is_none() && settings.memory == settings::MEMORY {
         settings.memory = match args.engine {
             Choice::Openvm => MEMORY,
@@ -65,8 +76,8 @@ fn make_dir(path: &Path) -> Result<(), Error> {
 /// A sample block, in OpenVM.
 fn block(args: &Demo, settings: &Settings, flags: &ProverFlags) -> Result<(), Error> {
     let spec = SampleSpec {
-        txs: args.txs,
-        seed: args.seed,
+        txs: args.txs.unwrap_or(TXS),
+        seed: args.seed.unwrap_or_default(),
         ..SampleSpec::default()
     };
     let path = settings.out.join(format!("{NAME}.json.gz"));
@@ -105,13 +116,13 @@ fn program(args: &Demo, settings: &Settings, flags: &ProverFlags) -> Result<(), 
     let program = ProgramFile::of(args.engine.name(), name.into(), image.to_vec(), None).map_err(used)?;
     let input = Input::from_bytes(ROUNDS_RISC0.to_le_bytes().to_vec()).map_err(Error::InputText)?;
     let verify = format!("--program {} --engine {}", quoted(&path), args.engine.name());
-    let job = proving::job(name.into(), program, input, verify, settings)?;
-    let outcome = proving::prove(&job, settings, flags, args.work.data.json)?;
+    let own = proving::job(name.into(), program, input, verify, settings)?;
+    let outcome = proving::prove(&own, settings, flags, args.work.data.json)?;
     let context = report::Context {
         json: args.work.data.json,
         title: name,
         memory: settings.memory,
-        verify: &verify_command(&outcome.proof_path, &job.verify),
+        verify: &verify_command(&outcome.proof_path, &own.job.verify),
         block: None::<()>,
     };
     report::proof(&outcome, context)

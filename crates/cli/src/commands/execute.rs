@@ -36,13 +36,12 @@ struct SegmentReport {
 }
 
 pub fn run(args: &Execute) -> Result<(), Error> {
-    let mut settings = Settings::load(&args.run)?;
+    let settings = Settings::load(&args.run)?;
     let signs = Signs {
         named: args.engine,
         proof: None,
     };
     let program = ProgramFile::read(&args.program, args.config.as_deref(), signs)?;
-    settings.choose_engine(program.engine)?;
     let input = files::read_input(&args.input)?;
     let (plan, usage) = execution::plan(&program, input, &settings)?;
     if args.run.data.json {

@@ -129,11 +129,8 @@ fn show(args: &ShowJob) -> Result<(), Error> {
     rows.row("provers", &provers(record.fleet));
     rows.row("memory", &format!("{} for each", bytes(record.memory_bytes)));
     rows.row("proof into", &record.out_dir.display().to_string());
-    // A record of an engine that this build does not know has a proof of a name it does not know.
-    let ending = Choice::named(record.engine).map_or("proof", |engine| engine.facts().proof_ending);
-    let proof = record.out_dir.join(format!("{}.{ending}", record.name));
     match record.state {
-        State::Done => rows.row("verify with", &verify_command(&proof, &record.verify)),
+        State::Done => rows.row("verify with", &verify_with(&record)),
         State::Open if job.running => {}
         State::Open | State::Cancelled => {
             rows.row(
@@ -143,6 +140,21 @@ fn show(args: &ShowJob) -> Result<(), Error> {
         }
     }
     rows.print()
+}
+
+/// The command that verifies the proof of a job that is done.
+fn verify_with(record: &Record) -> String {
+    match Choice::named(record.engine) {
+        Some(engine) => {
+            let proof = format!("{}.{}", record.name, engine.facts().proof_ending);
+            verify_command(&record.out_dir.join(proof), &record.verify)
+        }
+        // Nor does this build know what the file of the proof is called.
+        None => format!(
+            "a build of myriad that has the engine `{}`: this one has not",
+            record.engine
+        ),
+    }
 }
 
 fn provers(fleet: Fleet) -> String {
@@ -172,22 +184,23 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
         let blobs = open_blobs(&settings.data_dir, u64::MAX)?;
         jobs.load(found.id, &blobs)?
     };
-    settings.choose_engine(record.engine)?;
-    let path = kept.name.clone().into();
-    let program = ProgramFile::of(record.engine, kept.name.clone(), kept.image, kept.program_config)
-        .map_err(|source| Error::Program { path, source })?;
-    let job = proving::job(kept.name, program, kept.input, kept.verify, &settings)?;
+    settings.engines.get(record.engine)?;
+    // The child that reads the program has these limits, too.
     settings.memory = MemoryBudget::from_bytes(record.memory_bytes);
     settings.max_instructions = record.max_instructions;
     settings.proof = record.final_form;
     settings.out = record.out_dir;
+    let path = kept.name.clone().into();
+    let program = ProgramFile::of(record.engine, kept.name.clone(), kept.image, kept.program_config)
+        .map_err(|source| Error::Program { path, source })?;
+    let own = proving::job(kept.name, program, kept.input, kept.verify, &settings)?;
     let flags = ProverFlags::of(record.fleet, args.net.clone());
-    let outcome = prove(&job, &settings, &flags, args.data.json)?;
+    let outcome = prove(&own, &settings, &flags, args.data.json)?;
     let context = report::Context {
         json: args.data.json,
-        title: &job.name,
+        title: &own.job.name,
         memory: settings.memory,
-        verify: &verify_command(&outcome.proof_path, &job.verify),
+        verify: &verify_command(&outcome.proof_path, &own.job.verify),
         block: None::<()>,
     };
     report::proof(&outcome, context)

@@ -11,13 +11,12 @@ use crate::{
 };
 
 pub fn run(args: &Prove) -> Result<(), Error> {
-    let mut settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
+    let settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
     let signs = Signs {
         named: args.engine,
         proof: None,
     };
     let program = ProgramFile::read(&args.program, args.config.as_deref(), signs)?;
-    settings.choose_engine(program.engine)?;
     let input = files::read_input(&args.input)?;
     let title = program.name.clone();
     let json = args.work.data.json;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use myriad_core::Peer;
+use myriad_core::{EngineName, Peer};
 use myriad_engine::worker::{Engines, WorkerConfig};
 use myriad_net::{Network, parse_peer, peer_name, wire::Role};
 use myriad_node::{
@@ -20,10 +20,12 @@ use serde::Serialize;
 use crate::{
     activity::activity,
     args::Prover,
-    engines::OwnEngine,
+    confinement::{UNCONFINED, confinement},
+    engines::{OwnEngine, other_binary},
     error::Error,
+    handshake,
     network::{log, net_config, on_signal, runtime},
-    settings::{Settings, SettingsError, UNCONFINED, confinement},
+    settings::{Settings, SettingsError},
     terminal::{self, CYAN, DIM},
 };
 
@@ -56,11 +58,8 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         .threads_wanted
         .map_or_else(|| Machine::detect().cores, usize::from);
     let limits = limits(&settings, threads)?;
-    let engine = Child::new(
-        children(&settings, args, threads)?,
-        settings.memory,
-        calibration(&settings, threads),
-    );
+    let children = children(&mut settings, args, threads)?;
+    let engine = Child::new(children, settings.memory, calibration(&settings, threads));
     let config = net_config(&settings, &dir, Role::Prover, settings.owner.disk_bytes)?;
     let until_stdin_ends = args.until_stdin_ends;
     let ended = runtime()?.block_on(async {
@@ -117,24 +116,17 @@ async fn stop(until_stdin_ends: bool) {
     }
 }
 
-/// The measured speed of this machine, if there is a profile that still holds.
+/// The measured speed of this machine, if there is a profile that still holds. It can be lent
+/// without one: requesters believe its offer only until its work shows better.
 fn calibration(settings: &Settings, threads: usize) -> Option<Calibration> {
-    match Calibration::measured(&settings.data_dir, &settings.engines.ids(), threads) {
-        Ok(Some(calibration)) => {
-            terminal::note(format_args!(
-                "the profile says that this machine does the work of {:.2} cores of the reference machine",
-                calibration.speed
-            ));
-            Some(calibration)
-        }
-        Ok(None) => None,
-        // It can be lent without a profile: requesters believe its offer only until its work shows
-        // better.
-        Err(error) => {
-            terminal::note(error);
-            None
-        }
-    }
+    let (measured, unused) = Calibration::measured(&settings.data_dir, &settings.engines.ids(), threads);
+    unused.into_iter().for_each(terminal::note);
+    let measured = measured?;
+    terminal::note(format_args!(
+        "the profile of `{}` says that this machine does the work of {:.2} cores of the reference machine",
+        measured.engine, measured.calibration.speed
+    ));
+    Some(measured.calibration)
 }
 
 fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
@@ -144,13 +136,41 @@ fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
         .collect()
 }
 
-/// The children of all engines.
-fn children(settings: &Settings, args: &Prover, threads: usize) -> Result<Engines, SettingsError> {
-    settings
+/// The children of all engines whose binaries are of use. The settings lose the others: a requester
+/// that is told of an engine gives out leases for it, and each would fail.
+///
+/// # Errors
+/// [`Error::NoEngineLeft`]
+fn children(settings: &mut Settings, args: &Prover, threads: usize) -> Result<Engines, Error> {
+    let mut reasons: Vec<String> = settings
         .engines
+        .no_binary()
         .iter()
-        .map(|engine| child(engine, settings, args, threads))
-        .collect()
+        .map(ToString::to_string)
+        .collect();
+    let mut configs = Vec::new();
+    for engine in settings.engines.iter() {
+        let config = child(engine, settings, args, threads)?;
+        let greeted = match engine.binary() {
+            Some(path) => handshake::greet(&config, settings.memory)
+                .map_err(|said| format!("{} {said}; {}", path.display(), other_binary())),
+            // It is of this build.
+            None => Ok(()),
+        };
+        match greeted {
+            Ok(()) => configs.push(config),
+            Err(reason) => reasons.push(format!("`{}`: {reason}", engine.facts.id.name)),
+        }
+    }
+    let names: Vec<EngineName> = configs.iter().map(|config| config.engine.id.name).collect();
+    if names.is_empty() {
+        return Err(Error::NoEngineLeft { reasons });
+    }
+    for reason in reasons {
+        terminal::note(format_args!("an engine is left out: {reason}"));
+    }
+    settings.engines = settings.engines.only(&names)?;
+    Ok(configs.into_iter().collect())
 }
 
 /// A child of an engine, which gives way to the owner's programs.

@@ -35,7 +35,7 @@ struct Report<'a> {
 }
 
 pub fn run(args: &Verify) -> Result<(), Error> {
-    let mut settings = Settings::load(&args.data)?;
+    let settings = Settings::load(&args.data)?;
     // The variants of the block guest say the same, so that a proof by any of them will do.
     let mut programs = match &args.program {
         Some(path) => {
@@ -50,7 +50,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
             .map(Variant::load)
             .collect::<Result<_, _>>()?,
     };
-    settings.choose_engine(programs[0].engine)?;
+    let config = settings.sole_worker(settings.engines.get(programs[0].engine)?)?;
     let claim = blocks::Claim::read(&args.block)?;
     let proof = read_proof(&args.proof)?;
     let public_values = match (&claim, &args.public_values) {
@@ -58,7 +58,6 @@ pub fn run(args: &Verify) -> Result<(), Error> {
         (None, values) => values.as_ref().map(|values| values.0.clone()),
     };
     let of = ProofOf::Final { public_values };
-    let config = settings.sole_worker()?;
 
     let (program, program_commitment, shown, start) = loop {
         let program = programs.remove(0);

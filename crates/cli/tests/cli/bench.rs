@@ -80,9 +80,9 @@ pub fn a_machine_is_measured(data: &Path) {
         run(args).exits(DONE).json()["expected_s"].as_f64().unwrap()
     };
     assert!(plan(&path) > 10.0);
-    let calibration = Calibration::measured(data, &[myriad_openvm::facts().id], 2)
-        .unwrap()
-        .unwrap();
+    let (measured, unused) = Calibration::measured(data, &[myriad_openvm::facts().id], 2);
+    assert!(unused.is_empty(), "{unused:?}");
+    let calibration = measured.unwrap().calibration;
     assert!(
         calibration.speed > 0.01 && calibration.core_speed > 0.01,
         "{calibration:?}"

@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
-use myriad_engine::known;
+use myriad_engine::{Input, MemoryBudget, known, worker::data_bytes_max};
 use myriad_net::{Config, Event, Identity, Limits, Listen, Network, blob::BlobStore, wire::Role};
+use myriad_node::{Machine, open_blobs};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::common::{DONE, FAILED, Run, USAGE, binary, finish, guest, run};
+use crate::common::{DONE, FAILED, Run, USAGE, binary, data_dir, finish, guest, run};
 
 const BUILD: &str = "cargo build --release --manifest-path engines/risc0/Cargo.toml";
 const LISTEN: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
@@ -42,11 +44,57 @@ impl Installed {
 
     /// A binary that says what it was called with, and ends.
     fn pretended(&self, name: &str) -> PathBuf {
+        self.script(name, "echo pretended with \"$@\" >&2; exit 7")
+    }
+
+    /// A binary that gives the answer of every engine that has no program yet.
+    fn answering(&self, name: &str) -> PathBuf {
+        // A length of ten bytes, a usage of nothing, and the failure that nothing is loaded.
+        let answer = [&10_u32.to_le_bytes()[..], &[0; 8], &[1, 8]].concat();
+        let octal: String = answer.iter().map(|byte| format!("\\{byte:03o}")).collect();
+        self.script(name, &format!("printf '{octal}'; exec cat > /dev/null"))
+    }
+
+    fn script(&self, name: &str, command: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, "#!/bin/sh\necho pretended with \"$@\" >&2\nexit 7\n").unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{command}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    /// Puts the record of a job of an engine into the data folder, and returns the job's name.
+    fn job(&self, engine: &str, state: &str, memory: MemoryBudget) -> String {
+        let data = self.dir.path().join("data");
+        let id = "ab".repeat(32);
+        let blobs = open_blobs(&data, 1 << 30).unwrap();
+        let part = |bytes: &[u8]| {
+            let file = blobs.put(bytes).unwrap();
+            json!({ "blake3": file.blob.to_string(), "bytes": file.bytes })
+        };
+        let record: Value = json!({
+            "version": 1,
+            "name": "kept",
+            "state": state,
+            "begun": 1,
+            "updated": 1,
+            "pid": 1,
+            "out_dir": self.dir.path(),
+            "memory_bytes": memory.bytes(),
+            "max_instructions": 1000,
+            "fleet": { "kind": "children" },
+            "engine": engine,
+            "verify": "--program kept.bin",
+            "program": part(b"R0BF, and more"),
+            "openvm_toml": null,
+            "input": part(&Input::default().encode()),
+            "done": 0,
+            "tasks": null,
+        });
+        let dir = data.join("jobs").join(&id);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("job.json"), record.to_string()).unwrap();
+        id
     }
 
     fn command(&self, args: &[&str]) -> std::process::Command {
@@ -107,14 +155,6 @@ fn an_engine_is_found_beside_the_binary_or_where_the_user_says() {
     finish(by_variable.env("MYRIAD_ENGINE_RISC0", "elsewhere/worker"))
         .exits(FAILED)
         .says(said);
-    fs::write(
-        myriad.dir.path().join("myriad.toml"),
-        format!("engine_risc0 = {path:?}\n"),
-    )
-    .unwrap();
-    myriad.run(&execute).exits(FAILED).says(said);
-    fs::remove_file(myriad.dir.path().join("myriad.toml")).unwrap();
-
     myriad.pretended("myriad-engine-risc0");
     myriad.run(&execute).exits(FAILED).says(said);
     // An ELF may be for either, and is OpenVM's unless the user says otherwise.
@@ -125,17 +165,113 @@ fn an_engine_is_found_beside_the_binary_or_where_the_user_says() {
     myriad.run(&openvms).exits(FAILED).says("neither an ELF");
 }
 
+/// Whoever gives somebody a folder to work in would have a binary of theirs executed.
 #[test]
-fn a_path_that_leads_to_no_binary_is_wrong_usage() {
+fn the_file_of_the_working_folder_names_no_binary() {
+    let myriad = Installed::new();
+    let path = myriad.pretended("elsewhere/worker");
+    let file = myriad.dir.path().join("myriad.toml");
+    for value in [format!("{path:?}"), "7".into()] {
+        fs::write(&file, format!("engine_risc0 = {value}\n")).unwrap();
+        for args in [&["execute", myriad.program.as_str()][..], &["jobs", "list"]] {
+            let ended = myriad.run(args).exits(USAGE);
+            assert!(!ended.stderr.contains("pretended with"), "{}", ended.stderr);
+            ended
+                .says("myriad.toml in the working folder")
+                .says("--engine-risc0 or MYRIAD_ENGINE_RISC0");
+        }
+    }
+    fs::write(&file, "memory = \"1GiB\"\n").unwrap();
+    myriad.run(&["jobs", "list"]).exits(DONE);
+}
+
+#[test]
+fn a_path_that_leads_to_no_binary_is_wrong_usage_of_whatever_named_it() {
     let myriad = Installed::new();
     let no_binary = myriad.dir.path().join("program.bin");
     for wrong in ["nowhere/worker", no_binary.to_str().unwrap()] {
-        myriad
-            .run(&["execute", &myriad.program, "--engine-risc0", wrong])
-            .exits(USAGE)
-            .says(wrong)
-            .says(BUILD);
+        let by_flag = ["execute", &myriad.program, "--engine-risc0", wrong];
+        let mut by_variable = myriad.command(&by_flag[..2]);
+        let by_variable = finish(by_variable.env("MYRIAD_ENGINE_RISC0", wrong));
+        for (ended, named_by) in [
+            (myriad.run(&by_flag), "--engine-risc0"),
+            (by_variable, "MYRIAD_ENGINE_RISC0"),
+        ] {
+            ended
+                .exits(USAGE)
+                .says(&format!("{named_by} names {wrong}"))
+                .says(BUILD);
+        }
     }
+}
+
+#[test]
+fn commands_that_need_no_other_engine_go_on_without_its_binary() {
+    let myriad = Installed::new();
+    let fibonacci = guest("fibonacci");
+    for args in [
+        vec!["jobs", "list"],
+        vec!["execute", &fibonacci, "--input", "0x010a00000000000000"],
+    ] {
+        let mut command = myriad.command(&args);
+        command
+            .env("MYRIAD_DATA_DIR", data_dir())
+            .env("MYRIAD_ENGINE_RISC0", "nowhere/worker");
+        finish(&mut command).exits(DONE);
+    }
+}
+
+#[test]
+fn what_says_nothing_to_an_engine_is_refused() {
+    let myriad = Installed::new();
+    for args in [
+        ["demo", "--engine", "risc0", "--txs", "3"],
+        ["demo", "--engine", "risc0", "--seed", "0"],
+        ["bench", "--engine", "risc0", "--only", "fibonacci"],
+    ] {
+        myriad
+            .run(&args)
+            .exits(USAGE)
+            .says(args[3])
+            .says("--engine risc0");
+    }
+}
+
+/// The engine reads the program in a child that has the limits of the job, as the one had that
+/// began it.
+#[test]
+fn a_resumed_job_has_the_memory_that_it_had_from_the_start() {
+    let myriad = Installed::new();
+    let path = myriad.pretended("myriad-engine-risc0");
+    let memory = MemoryBudget::from_bytes(5 << 28);
+    let job = myriad.job("risc0", "open", memory);
+    let limit = data_bytes_max(memory, Machine::detect().cores);
+    myriad
+        .run(&["jobs", "resume", &job])
+        .exits(FAILED)
+        .says("pretended with")
+        .says(&format!("--data-bytes-max {limit}"));
+    fs::remove_file(path).unwrap();
+    let missing = myriad.run(&["jobs", "resume", &job]).exits(FAILED);
+    missing.says("no engine `risc0`");
+}
+
+#[test]
+fn no_command_is_shown_for_the_proof_of_an_engine_that_is_unknown() {
+    let myriad = Installed::new();
+    let memory = MemoryBudget::from_bytes(1 << 30);
+    let shown = |engine| {
+        let job = myriad.job(engine, "done", memory);
+        myriad.run(&["jobs", "show", &job]).exits(DONE).stdout
+    };
+    let known = shown("risc0");
+    assert!(
+        known.contains("myriad verify") && known.contains("kept.risc0.receipt"),
+        "{known}"
+    );
+    let unknown = shown("other");
+    assert!(!unknown.contains("myriad verify"), "{unknown}");
+    assert!(unknown.contains("the engine `other`"), "{unknown}");
 }
 
 #[test]
@@ -176,8 +312,14 @@ fn a_fleet_is_planned_for_either_engine() {
     // How many cycles a gas takes depends on the guest.
     let by_gas = ["plan", "--gas", "1e6", "--engine", "risc0"];
     myriad.run(&by_gas).exits(USAGE).says("--instructions-per-gas");
-    let by_name = expected_s(&["--costs-of", "fibonacci-risc0", "--shared", "6MB"]);
+    let named = ["--costs-of", "fibonacci-risc0", "--shared", "6MB"];
+    let by_name = expected_s(&[&["--engine", "risc0"], &named[..]].concat());
     assert_eq!(by_name.0, risc0_s);
+    // The costs of one engine's program say nothing of another engine's work.
+    myriad
+        .run(&[&["plan", "--instructions", "90e6"], &named[..]].concat())
+        .exits(USAGE)
+        .says("are those of the engine `risc0`, and the work is for `openvm`");
 }
 
 /// A node that hears provers greet.
@@ -197,11 +339,28 @@ fn requester(dir: &Path) -> (Network, tokio::sync::mpsc::UnboundedReceiver<Event
     Network::start(config).unwrap()
 }
 
-/// A job of an engine goes to provers that greet with it, and to no others.
+/// A prover that is being started, of its own data folder.
+fn prover(myriad: &Installed, place: usize, address: &str, more: &[&str]) -> std::process::Command {
+    let mut prover = myriad.command(&["prover", "--no-mdns", "--until-stdin-ends", "--unconfined"]);
+    prover
+        .args(["--listen", LISTEN, "--bootstrap", address])
+        .args(more)
+        .env("MYRIAD_DATA_DIR", myriad.dir.path().join(place.to_string()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    prover
+}
+
+/// A job of an engine goes to provers that greet with it, and to no others. A binary that answers
+/// nothing, such as one of another build, would fail each lease.
 #[test]
-fn a_prover_greets_with_the_engines_that_it_lends() {
+fn a_prover_greets_with_the_engines_that_it_lends_and_that_answer() {
     let myriad = Installed::new();
-    myriad.pretended("myriad-engine-risc0");
+    let beside = "myriad-engine-risc0";
+    let left_out = format!(
+        "an engine is left out: `risc0`: {}",
+        myriad.dir.path().join(beside).display()
+    );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let (network, mut events) = requester(&myriad.dir.path().join("requester"));
@@ -212,25 +371,40 @@ fn a_prover_greets_with_the_engines_that_it_lends() {
         };
         timeout(PATIENCE, listening).await.unwrap();
         let address = network.listening().swap_remove(0);
-        for (place, (engines, expected)) in [
-            (&["--engines", "openvm"][..], &["openvm"][..]),
-            (&["--engines", "risc0"], &["risc0"]),
-            (&[], &["openvm", "risc0"]),
+        let answering = |name: &str| myriad.answering(name);
+        let broken = |name: &str| myriad.pretended(name);
+        type Make<'a> = &'a dyn Fn(&str) -> PathBuf;
+        for (place, (make, args, expected, said)) in [
+            (
+                &answering as Make<'_>,
+                &["--engines", "openvm"][..],
+                &["openvm"][..],
+                &[][..],
+            ),
+            (&answering, &["--engines", "risc0"], &["risc0"], &[]),
+            (&answering, &[], &["openvm", "risc0"], &[]),
+            (
+                &broken,
+                &[],
+                &["openvm"],
+                &[left_out.as_str(), "pretended with", "exit status: 7", BUILD],
+            ),
+            (
+                &answering,
+                &["--engine-risc0", "nowhere/worker"],
+                &["openvm"],
+                &["an engine is left out: --engine-risc0 names nowhere/worker"],
+            ),
         ]
         .into_iter()
         .enumerate()
         {
-            let dir = myriad.dir.path().join(place.to_string());
+            make(beside);
             let log = fs::File::create(myriad.dir.path().join("log")).unwrap();
-            let mut prover = myriad.command(&["prover", "--no-mdns", "--until-stdin-ends", "--unconfined"]);
-            prover
-                .args(["--listen", LISTEN, "--bootstrap", &address])
-                .args(engines)
-                .env("MYRIAD_DATA_DIR", dir)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(log);
-            let mut prover = prover.spawn().unwrap();
+            let mut prover = prover(&myriad, place, &address, args)
+                .stderr(log)
+                .spawn()
+                .unwrap();
             let greeted = async {
                 loop {
                     if let Event::Greeted { hello, .. } = events.recv().await.unwrap() {
@@ -248,6 +422,17 @@ fn a_prover_greets_with_the_engines_that_it_lends() {
                 .map(|id| id.name.to_string())
                 .collect();
             assert_eq!(names, expected, "{log}");
+            assert_eq!(log.contains("left out"), !said.is_empty(), "{log}");
+            for said in said {
+                assert!(log.contains(said), "no {said:?} in {log}");
+            }
         }
+        // With no engine left, there is nothing to lend.
+        broken(beside);
+        let mut alone = prover(&myriad, 9, &address, &["--engines", "risc0"]);
+        finish(alone.stdin(Stdio::null()))
+            .exits(FAILED)
+            .says("no engine is left to lend")
+            .says("pretended with");
     });
 }

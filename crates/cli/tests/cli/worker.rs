@@ -27,6 +27,21 @@ use crate::common::{
 /// guest is not mapped twice.
 const DATA_BYTES_MAX: [u64; 2] = [700 << 20, 560 << 20];
 
+/// Whoever starts a child can ask it for an answer before there is work, and after that have it do
+/// some.
+#[test]
+fn a_child_greets_before_it_has_a_program() {
+    let mut worker = engine_child(&data_dir().join("keys"), &[]);
+    worker.greet().unwrap();
+    let image = fs::read(guest("fibonacci")).unwrap();
+    worker.load(image, None, Input::default()).unwrap();
+
+    let mut other = worker_config(&data_dir().join("keys"), &[]);
+    other.engine.id.fingerprint = [1; 32];
+    let error = Worker::spawn(&other).unwrap().greet().unwrap_err().to_string();
+    assert!(error.contains("the two are of different builds"), "{error}");
+}
+
 #[test]
 fn a_child_without_memory_is_reported_and_not_waited_for() {
     let start = |more: &[&str]| {

@@ -54,7 +54,7 @@ impl CostModel {
             programs: profile
                 .programs
                 .iter()
-                .map(|program| Ok(ProgramModel::fit(program)?.of_engine(profile.engine_name)))
+                .map(|program| ProgramModel::fit(program, profile.engine_name))
                 .collect::<Result<_, _>>()?,
         })
     }

@@ -74,11 +74,11 @@ pub enum FitError {
 }
 
 impl ProgramModel {
-    /// Fits a model to one program, of the engine of profiles that name none.
+    /// Fits a model to one program, which this engine proves.
     ///
     /// # Errors
     /// [`FitError::Missing`] where the program lacks a stage.
-    pub fn fit(program: &Program) -> Result<Self, FitError> {
+    pub fn fit(program: &Program, engine: EngineName) -> Result<Self, FitError> {
         let missing = |missing: &str| FitError::Missing {
             program: program.name.clone(),
             missing: missing.into(),
@@ -114,7 +114,7 @@ impl ProgramModel {
         };
         Ok(Self {
             name: program.name.clone(),
-            engine: EngineName::of_older_builds(),
+            engine,
             vm: program.vm,
             execute_per_s: program.execute_instructions_per_s,
             meter_per_s: program.meter_instructions_per_s,
@@ -124,12 +124,6 @@ impl ProgramModel {
             nodes,
             over_ones,
         })
-    }
-
-    /// The model of a program that this engine proves.
-    #[must_use]
-    pub(super) fn of_engine(self, engine: EngineName) -> Self {
-        Self { engine, ..self }
     }
 
     /// The factor between this law's time and another machine's, with this many threads on each.

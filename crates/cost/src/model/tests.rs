@@ -1,6 +1,6 @@
 //! The model finds the laws of a profile that has no noise, and errs little where there is some.
 
-use myriad_core::Kind;
+use myriad_core::{EngineName, Kind};
 
 use super::*;
 use crate::{lawful::lawful, profile::NodeSample};
@@ -10,7 +10,7 @@ fn near(actual: f64, expected: f64) -> bool {
 }
 
 fn law() -> ProgramModel {
-    ProgramModel::fit(&lawful().programs[0]).unwrap()
+    ProgramModel::fit(&lawful().programs[0], EngineName::of_older_builds()).unwrap()
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn narrow_trees_have_wider_nodes_at_their_top() {
         .iter_mut()
         .filter(wide)
         .for_each(|node| node.measured.peak_bytes = 7 << 30);
-    let before = ProgramModel::fit(&profile.programs[0]).unwrap();
+    let before = ProgramModel::fit(&profile.programs[0], EngineName::of_older_builds()).unwrap();
     let three = |law: &ProgramModel, below| law.node(Kind::InternalRecursive, 3, below, 1).unwrap();
     assert_eq!(
         three(&before, Below::Ones),
@@ -73,7 +73,7 @@ fn narrow_trees_have_wider_nodes_at_their_top() {
     narrow.measured.peak_bytes = 3 << 30;
     narrow.measured.wall_s /= 2.0;
     nodes.push(narrow);
-    let law = ProgramModel::fit(&profile.programs[0]).unwrap();
+    let law = ProgramModel::fit(&profile.programs[0], EngineName::of_older_builds()).unwrap();
     assert_eq!(three(&law, Below::Ones).peak_bytes, 3 << 30);
     assert_eq!(three(&law, Below::More), three(&before, Below::More));
     let widths = |pairs: u32| {
@@ -93,7 +93,7 @@ fn what_a_node_took_while_keys_were_loaded_has_to_fit_too() {
     cold.measured.peak_bytes = 7 << 30;
     cold.measured.wall_s += 3.0;
     nodes.push(cold);
-    let law = ProgramModel::fit(&profile.programs[0]).unwrap();
+    let law = ProgramModel::fit(&profile.programs[0], EngineName::of_older_builds()).unwrap();
     let node = law.node(Kind::Leaf, 1, Below::More, 1).unwrap();
     assert_eq!(node.peak_bytes, 7 << 30);
     assert!(near(node.wall_s, 15.0) && near(node.cold_s, 3.0));
@@ -104,7 +104,7 @@ fn children_that_were_not_measured_lie_on_the_line() {
     let mut profile = lawful();
     let nodes = &mut profile.programs[0].nodes;
     nodes.retain(|node| node.stage != Kind::Leaf || node.children != 3);
-    let law = ProgramModel::fit(&profile.programs[0]).unwrap();
+    let law = ProgramModel::fit(&profile.programs[0], EngineName::of_older_builds()).unwrap();
     assert!(near(
         law.node(Kind::Leaf, 3, Below::More, 1).unwrap().wall_s,
         25.0
@@ -138,7 +138,7 @@ fn one_number_of_threads_leaves_the_serial_part_open() {
     let program = &mut profile.programs[0];
     program.segments.retain(|s| s.measured.threads == 2);
     program.nodes.retain(|n| n.measured.threads == 2);
-    let law = ProgramModel::fit(program).unwrap();
+    let law = ProgramModel::fit(program, EngineName::of_older_builds()).unwrap();
     let load = law.load(300_000.0);
     // The measurements hold all the same.
     assert!(near(law.segment(load, 2).wall_s, 7.0 * 0.6));
@@ -208,4 +208,17 @@ fn what_a_quick_look_left_out_is_the_references_at_the_machines_speed() {
         other.node(Kind::Final, 1, Below::More, 2).unwrap().wall_s,
         3.0 * 15.0 * 0.6
     ));
+}
+
+#[test]
+fn a_program_is_of_the_engine_that_was_measured() {
+    let other: EngineName = "other".parse().unwrap();
+    let profile = Profile {
+        engine_name: other,
+        ..lawful()
+    };
+    let model = CostModel::fit(&profile).unwrap();
+    assert!(model.programs().iter().all(|program| program.engine() == other));
+    let program = ProgramModel::fit(&lawful().programs[0], other).unwrap();
+    assert_eq!(program.engine(), other);
 }

@@ -1,6 +1,6 @@
 //! The planner's choices on machines whose laws are known.
 
-use myriad_core::Kind;
+use myriad_core::{EngineName, Kind};
 
 use super::{estimate::WASTE, *};
 use crate::{
@@ -120,7 +120,7 @@ fn what_is_scarce_binds() {
     heavy.classes[0].link.down_bytes_per_s = 1e8;
     assert_eq!(binds(&heavy), Binds::Start);
     let mut slow = question();
-    slow.requester.model = ProgramModel::fit(&lawful().programs[0]).unwrap();
+    slow.requester.model = ProgramModel::fit(&lawful().programs[0], EngineName::of_older_builds()).unwrap();
     slow.requester.cores = 1;
     slow.workload.instructions = 1e10;
     slow.classes[0].machines = 1_000_000;

@@ -136,7 +136,8 @@ impl Cut {
         number(
             &format!("{at}.interactions"),
             self.interactions,
-            1.0,
+            // Not every virtual machine counts them.
+            0.0,
             INSTRUCTIONS_MAX as f64,
         )
     }
@@ -154,7 +155,6 @@ impl SegmentSample {
             ("instructions_before", self.instructions_before, 0),
             ("instructions", self.instructions, 1),
             ("cells", self.cells, 1),
-            // Not every virtual machine counts them.
             ("interactions", self.interactions, 0),
         ] {
             whole(&format!("{at}.{what}"), actual, least, INSTRUCTIONS_MAX)?;

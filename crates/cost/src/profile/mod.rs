@@ -85,7 +85,8 @@ pub enum Vm {
     /// RV32IM with extensions, such as keccak and secp256k1 in `evm-block`.
     Extended,
     /// RISC Zero's, whose segments have a power of two of rows, and whose nodes are all alike. The
-    /// cells of its segments are those of all rows, and it counts no interactions.
+    /// cells of its segments are those of all rows, and its interactions are none: 0, in plans, in
+    /// cuts and in samples alike.
     Risc0,
 }
 
@@ -104,9 +105,11 @@ impl Vm {
         }
     }
 
-    /// The one of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|vm| vm.name() == name)
+    /// The one with the costs of this name, which an engine says of a program. A name that no
+    /// profile knows yet stands for the costliest.
+    pub fn of_costs(name: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|vm| vm.name() == name).unwrap_or(Self::COSTLIEST)
     }
 }
 
@@ -141,7 +144,7 @@ pub struct Cut {
     pub instructions: f64,
     /// Field elements in all traces, on average.
     pub cells: f64,
-    /// Bus interactions, on average; 1 where the virtual machine counts none.
+    /// Bus interactions, on average; 0 where the virtual machine counts none.
     pub interactions: f64,
     /// The engine's expectation for the largest of them.
     pub peak_bytes: u64,
@@ -180,7 +183,7 @@ pub struct SegmentSample {
     pub instructions: u64,
     /// Field elements in all traces, each height rounded up to a power of two.
     pub cells: u64,
-    /// Bus interactions of all rows, likewise.
+    /// Bus interactions of all rows, likewise; 0 where the virtual machine counts none.
     pub interactions: u64,
     pub measured: Measured,
 }

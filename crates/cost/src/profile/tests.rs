@@ -120,3 +120,27 @@ fn one_name_is_one_program() {
     });
     assert!(text.contains("programs[1].name"), "{text}");
 }
+
+#[test]
+fn a_name_of_costs_that_nobody_has_measured_is_that_of_the_costliest() {
+    for vm in Vm::ALL {
+        assert_eq!(Vm::of_costs(vm.name()), vm);
+    }
+    for unknown in ["", "Plain", "of nobody"] {
+        assert_eq!(Vm::of_costs(unknown), Vm::COSTLIEST, "{unknown:?}");
+    }
+}
+
+/// Where a virtual machine counts no interactions, cuts and samples say the same: none.
+#[test]
+fn no_interactions_are_none_wherever_they_stand() {
+    for list in ["cuts", "segments"] {
+        let read = altered(|v| v["programs"][0][list][0]["interactions"] = json!(0));
+        assert!(read.is_ok(), "{list}: {}", read.unwrap_err());
+        let text = refusal(|v| v["programs"][0][list][0]["interactions"] = json!(-1));
+        assert!(
+            text.contains("interactions") || text.contains("-1"),
+            "{list}: {text}"
+        );
+    }
+}

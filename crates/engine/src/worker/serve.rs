@@ -63,7 +63,8 @@ pub struct Reports<'a> {
 ///
 /// All bytes that it gets may be a stranger's, and so may the program be: it bounds them before it
 /// decodes them. Whatever goes wrong is a [`Failure`]; a panic ends the child, and the caller tells
-/// its user so.
+/// its user so. Before it has a program, whatever needs one is a [`Failure::NothingLoaded`], by
+/// which [`Worker::greet`](super::Worker::greet) knows an engine.
 pub trait Engine {
     /// The [file](crate::KeyFolder::file_of) of the keys of the configuration that this text
     /// describes; without one, of the configuration that needs none. An engine without keys gives a

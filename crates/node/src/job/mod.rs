@@ -19,7 +19,7 @@ pub use machine::Machine;
 pub(crate) use myriad_cost::job::Hands;
 pub(crate) use outset::{Outset, prepare};
 pub(crate) use prepare::{Opened, Prepared, level, start_child, stream_from};
-pub(crate) use tree_choice::{allowed, vm_of};
+pub(crate) use tree_choice::allowed;
 
 use myriad_net::blob::BlobError;
 

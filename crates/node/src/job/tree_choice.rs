@@ -18,15 +18,9 @@ use myriad_engine::{FinalForm, Level, Loaded, MemoryBudget, Plan, Segment};
 
 use super::RunError;
 
-/// The kind of virtual machine that a program wants, by which profiles have their costs. One that
-/// no profile knows yet is reckoned with like the costliest.
-pub(crate) fn vm_of(loaded: &Loaded) -> Vm {
-    Vm::named(&loaded.costs).unwrap_or(Vm::COSTLIEST)
-}
-
 /// The costs of tasks on the reference machine.
 fn model(loaded: &Loaded) -> &'static ProgramModel {
-    let model = reference::model().of(vm_of(loaded));
+    let model = reference::model().of(Vm::of_costs(&loaded.costs));
     model.expect("the reference was measured with each kind of virtual machine")
 }
 

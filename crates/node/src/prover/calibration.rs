@@ -51,22 +51,57 @@ pub struct Calibration {
     pub memory_share: f64,
 }
 
-/// Why a profile is not used.
+/// A calibration, and the profile that it follows from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibrated {
+    pub calibration: Calibration,
+    /// The engine that measured.
+    pub engine: EngineName,
+    pub path: PathBuf,
+}
+
+/// Why the profile of an engine is not used.
 #[derive(Debug, Error)]
 pub enum CalibrationError {
-    #[error("the profile {} is not used: {source}", path.display())]
-    Profile { path: PathBuf, source: ProfileError },
-    #[error("the profile {} is not used: {source}", path.display())]
-    Fit { path: PathBuf, source: FitError },
+    #[error("the profile {} is not used: {source}{}", path.display(), here(*engine))]
+    Profile {
+        path: PathBuf,
+        engine: EngineName,
+        source: ProfileError,
+    },
+    #[error("the profile {} is not used: {source}{}", path.display(), here(*engine))]
+    Fit {
+        path: PathBuf,
+        engine: EngineName,
+        source: FitError,
+    },
     #[error(
-        "the profile {} is not used: it is of another engine ({actual}; this machine has {expected}); measure again with `myriad bench`",
-        path.display()
+        "the profile {} is not used: it is of another engine ({actual}; this machine has {expected}); measure again with \
+         `{}`",
+        path.display(), bench_command(*engine)
     )]
     Engine {
         path: PathBuf,
+        engine: EngineName,
         actual: String,
         expected: String,
     },
+}
+
+/// The command that measures with an engine.
+fn bench_command(engine: EngineName) -> String {
+    if engine == EngineName::of_older_builds() {
+        return "myriad bench".into();
+    }
+    format!("myriad bench --engine {engine}")
+}
+
+/// The command of an engine whose errors name that of another.
+fn here(engine: EngineName) -> String {
+    if engine == EngineName::of_older_builds() {
+        return String::new();
+    }
+    format!("; of this engine, that is `{}`", bench_command(engine))
 }
 
 impl Calibration {
@@ -80,40 +115,55 @@ impl Calibration {
         }
     }
 
-    /// The measured calibration of a machine with these engines, on so many threads; none without a
-    /// profile in the data folder. One of the engines has measured it: the first that has.
-    ///
-    /// # Errors
-    /// A profile that cannot be used; see [`CalibrationError`].
+    /// The measured calibration of a machine with these engines, on so many threads: of the first
+    /// engine whose profile in the data folder can be used. Also says why those before it cannot.
     pub fn measured(
         data_dir: &Path,
         engines: &[EngineId],
         threads: usize,
-    ) -> Result<Option<Self>, CalibrationError> {
-        let mut paths = engines.iter().map(|id| data_dir.join(profile_file(id.name)));
-        let Some(path) = paths.find(|path| path.exists()) else {
-            return Ok(None);
+    ) -> (Option<Calibrated>, Vec<CalibrationError>) {
+        let mut unused = Vec::new();
+        for id in engines {
+            let path = data_dir.join(profile_file(id.name));
+            if !path.exists() {
+                continue;
+            }
+            match Self::measured_by(id, &path, threads) {
+                Ok(calibration) => {
+                    let engine = id.name;
+                    let measured = Calibrated {
+                        calibration,
+                        engine,
+                        path,
+                    };
+                    return (Some(measured), unused);
+                }
+                Err(error) => unused.push(error),
+            }
+        }
+        (None, unused)
+    }
+
+    fn measured_by(id: &EngineId, path: &Path, threads: usize) -> Result<Self, CalibrationError> {
+        let (path, engine) = (path.to_owned(), id.name);
+        let profile = match Profile::load(&path) {
+            Ok(profile) => profile,
+            Err(source) => {
+                return Err(CalibrationError::Profile { path, engine, source });
+            }
         };
-        let profile = Profile::load(&path).map_err(|source| CalibrationError::Profile {
-            path: path.clone(),
-            source,
-        })?;
         let named = |name, fingerprint: &str| format!("`{name}` {fingerprint}");
         let actual = named(profile.engine_name, &profile.engine);
-        let own = engines
-            .iter()
-            .map(|id| named(id.name, &hex::encode(id.fingerprint)));
-        let own: Vec<String> = own.collect();
-        if !own.contains(&actual) {
+        let expected = named(id.name, &hex::encode(id.fingerprint));
+        if actual != expected {
             return Err(CalibrationError::Engine {
                 path,
+                engine,
                 actual,
-                expected: own.join(", "),
+                expected,
             });
         }
-        Self::of(&profile, threads)
-            .map(Some)
-            .map_err(|source| CalibrationError::Fit { path, source })
+        Self::of(&profile, threads).map_err(|source| CalibrationError::Fit { path, engine, source })
     }
 
     fn of(profile: &Profile, threads: usize) -> Result<Self, FitError> {
@@ -187,7 +237,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let own = EngineFacts::pretended().id;
         fs::write(dir.path().join(profile_file(own.name)), profile).unwrap();
-        Calibration::measured(dir.path(), &[own], 2)
+        let (measured, mut unused) = Calibration::measured(dir.path(), &[own], 2);
+        match unused.pop() {
+            Some(error) => Err(error),
+            None => Ok(measured.map(|measured| measured.calibration)),
+        }
     }
 
     #[test]
@@ -279,7 +333,11 @@ mod tests {
         let write = |engine: EngineId, profile: &Profile| {
             fs::write(dir.path().join(profile_file(engine.name)), profile.to_json()).unwrap();
         };
-        let measured = |engines: &[EngineId]| Calibration::measured(dir.path(), engines, 2).unwrap();
+        let measured = |engines: &[EngineId]| {
+            let (measured, unused) = Calibration::measured(dir.path(), engines, 2);
+            assert!(unused.is_empty(), "{unused:?}");
+            measured
+        };
         assert_eq!(measured(&[other, own]), None);
         write(own, &profile());
         assert_eq!(measured(&[other]), None);
@@ -287,8 +345,10 @@ mod tests {
         let sample = &mut hungry.programs[0].segments[0];
         sample.measured.peak_bytes = sample.budget_bytes * 5 / 4;
         write(other, &hungry);
-        let share = |engines: &[EngineId]| measured(engines).unwrap().memory_share;
+        let share = |engines: &[EngineId]| measured(engines).unwrap().calibration.memory_share;
         assert!(share(&[other, own]) < share(&[own, other]));
+        let of = |engines: &[EngineId]| measured(engines).unwrap().engine;
+        assert_eq!((of(&[other, own]), of(&[own, other])), (other.name, own.name));
         assert!(
             dir.path().join("profile.json").exists(),
             "as older builds call it"
@@ -311,9 +371,60 @@ mod tests {
         }
         assert!(matches!(measured("{}"), Err(CalibrationError::Profile { .. })));
         let none = tempfile::tempdir().unwrap();
-        assert_eq!(
-            Calibration::measured(none.path(), &[EngineFacts::pretended().id], 2).unwrap(),
-            None
-        );
+        let (measured, unused) = Calibration::measured(none.path(), &[EngineFacts::pretended().id], 2);
+        assert!(measured.is_none() && unused.is_empty(), "{measured:?} {unused:?}");
+    }
+
+    /// A prover that was updated has a profile that counts, though that of its first engine does
+    /// not any more. Each is measured again by a command of its own.
+    #[test]
+    fn a_profile_that_is_not_used_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = EngineFacts::pretended().id;
+        let first = EngineId {
+            name: EngineName::of_older_builds(),
+            ..own
+        };
+        let stale = Profile {
+            engine: "00".repeat(32),
+            engine_name: first.name,
+            ..profile()
+        };
+        let write = |engine: EngineId, text: &str| {
+            fs::write(dir.path().join(profile_file(engine.name)), text).unwrap();
+        };
+        write(own, &profile().to_json());
+        for (unusable, said) in [
+            (stale.to_json(), "`myriad bench`"),
+            ("{}".into(), "`myriad bench "),
+        ] {
+            write(first, &unusable);
+            let (measured, unused) = Calibration::measured(dir.path(), &[first, own], 2);
+            let measured = measured.unwrap();
+            assert_eq!(measured.engine, own.name);
+            assert_eq!(measured.path, dir.path().join("profile-pretended.json"));
+            let said_of = unused.iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert_eq!(said_of.len(), 1);
+            assert!(
+                said_of[0].contains("profile.json") && said_of[0].contains(said),
+                "{said_of:?}"
+            );
+            assert!(!said_of[0].contains("--engine"), "{said_of:?}");
+        }
+        // Nothing is left; and of an engine that is not the first, the command names it.
+        for unusable in [
+            Profile {
+                engine: "00".repeat(32),
+                ..profile()
+            }
+            .to_json(),
+            "{}".into(),
+        ] {
+            write(own, &unusable);
+            let (measured, unused) = Calibration::measured(dir.path(), &[first, own], 2);
+            assert!(measured.is_none(), "{measured:?}");
+            let error = unused[1].to_string();
+            assert!(error.contains("`myriad bench --engine pretended`"), "{error}");
+        }
     }
 }

@@ -40,7 +40,7 @@ use myriad_engine::{
 use myriad_net::blob::{BlobRef, BlobStore};
 use thiserror::Error;
 
-pub use calibration::{Calibration, CalibrationError, profile_file};
+pub use calibration::{Calibrated, Calibration, CalibrationError, profile_file};
 pub use driver::run;
 pub use engine::Child;
 pub use receipts::Earned;

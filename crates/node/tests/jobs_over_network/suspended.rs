@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{link::Link, testbed::start_with_clock, time::suspendable};
 
-/// Twice the time for which a connection with a machine that is away is kept (`CONNECTION_SILENCE_MAX` of
-/// `myriad-net`).
+/// Twice the time for which a connection with a machine that is away is kept
+/// (`CONNECTION_SILENCE_MAX` of `myriad-net`).
 const GIVEN_UP: Duration = Duration::from_secs(30);
 /// The machine that was away would notice no sooner by itself that nobody is left at the other end:
 /// until it was given up it has heard of the other end, every 5 s.

@@ -1,5 +1,6 @@
 //! `myriad bench`: measures this machine, and writes its profile.
 
+mod counts;
 mod subjects;
 mod table;
 
@@ -42,8 +43,9 @@ const CUTS_GIB: [f64; 20] = [
 ];
 const CUTS_QUICK_GIB: [f64; 6] = [0.25, 0.35, 0.5, 0.7, 1.0, 4.0];
 /// The same for RISC Zero, whose segments double from one size to the next, and their memory with
-/// them: from 2^15 rows to 2^21. All but the last are proven, and of a quick look two.
-const RISC0_GIB: [f64; 7] = [0.36, 0.62, 1.25, 2.25, 4.5, 9.0, 17.0];
+/// them: from 2^15 rows, the least that an execution is cut for, to 2^21. All but the last are
+/// proven, and of a quick look two.
+const RISC0_GIB: [f64; 7] = [0.45, 0.7, 1.25, 2.25, 4.5, 9.0, 17.0];
 const RISC0_PROVEN: usize = 6;
 const RISC0_QUICK_PROVEN: usize = 2;
 
@@ -76,11 +78,10 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         #[serde(flatten)]
         data: &'a crate::args::DataFlags,
     }
-    let mut settings = Settings::load(&Flags {
+    let settings = Settings::load(&Flags {
         limits: &args.limits,
         data: &args.data,
     })?;
-    settings.choose_engine(args.engine.name())?;
     let options = options(args, &settings)?;
     let mut view = View::new(args.data.json);
     let mut profile = bench::run(&options, &mut |step| view.show(step))?;
@@ -102,6 +103,10 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         Some(folder) => plots(&profile, folder)?,
         None => Vec::new(),
     };
+    if args.out.is_none() {
+        let lent = settings.engines.ids();
+        terminal::note(counts::sentence(&settings.data_dir, &lent, args.engine.name()));
+    }
     let disturbed = disturbed(&profile);
     if disturbed > DISTURBED_MAX {
         terminal::note(format_args!(
@@ -114,7 +119,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         .programs
         .iter()
         .map(|program| {
-            let held_out = held_out(program);
+            let held_out = held_out(program, profile.engine_name);
             ProgramAccuracy {
                 program: program.name.clone(),
                 accuracy: accuracy(&held_out),
@@ -135,6 +140,12 @@ pub fn run(args: &Bench) -> Result<(), Error> {
 }
 
 fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
+    if args.engine == Choice::Risc0 && args.only.is_some() {
+        return Err(Error::Usage(
+            "--only names a program of OpenVM, and --engine risc0 measures with the one that it has: leave --only out".into(),
+        ));
+    }
+    let engine = settings.engines.get(args.engine.name())?;
     let machine = Machine::detect();
     if let Some(free) = machine.free_bytes
         && free < settings.memory.bytes()
@@ -169,7 +180,7 @@ fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
         build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
         data_dir: settings.data_dir.clone(),
         memory: settings.memory,
-        worker: settings.sole_worker()?,
+        worker: settings.sole_worker(engine)?,
         threads,
         budgets: gib(budgets),
         cuts: gib(cuts),
@@ -247,6 +258,44 @@ impl View {
             }
             Step::Skipped { what, why } if !self.on_terminal => eprintln!("{what}: left out, {why}"),
             Step::Skipped { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    /// The rows that RISC Zero's worker cuts for within so many bytes, as a power of two. Its law
+    /// of memory is in a workspace of its own, so its numbers are read from there.
+    fn rows(bytes: u64) -> u32 {
+        const LAW: &str = include_str!("../../../../../engines/risc0/src/memory.rs");
+        /// More than it holds of the program and the input.
+        const HELD: u64 = 4 << 20;
+        let number = |name: &str| {
+            let text = LAW.split_once(&format!("const {name}: u64 = ")).expect(name).1;
+            let (number, shift) = text.split_once(';').unwrap().0.split_once(" << ").expect(name);
+            number.parse::<u64>().unwrap() << shift.parse::<u32>().unwrap()
+        };
+        let (process, row) = (number("PROCESS_BYTES"), number("ROW_BYTES"));
+        ((bytes - HELD - process) / row).ilog2()
+    }
+
+    #[test]
+    fn each_budget_of_risc_zero_gives_its_size() {
+        let sizes = RISC0_GIB.map(|gib| rows((gib * f64::from(1 << 30)) as u64));
+        assert_eq!(sizes, [15, 16, 17, 18, 19, 20, 21]);
+        for quick in [&["--quick"][..], &[]] {
+            let line = [&["myriad", "bench", "--engine", "risc0"], quick].concat();
+            let Command::Bench(args) = Cli::parse_from(line).command else {
+                panic!("it is no bench");
+            };
+            let subjects = subjects::subjects(&args).unwrap();
+            let of_tree: Vec<u32> = subjects.iter().map(|s| rows(s.whole_budget.bytes())).collect();
+            assert_eq!(of_tree, [16]);
         }
     }
 }

@@ -89,6 +89,19 @@ impl Worker {
         self.process.stopper()
     }
 
+    /// Asks it something that it cannot do before it has a program, which shows that the two
+    /// understand each other: of another build, it would have ended.
+    ///
+    /// # Errors
+    /// A child that ends, or that answers anything else.
+    pub fn greet(&mut self) -> Result<(), WorkerError> {
+        match self.ask(Request::PrepareVerifier) {
+            Err(WorkerError::Failed(Failure::NothingLoaded)) => Ok(()),
+            Ok((other, _)) => Err(unexpected(&other)),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Has it make the keys of the configuration that a text describes, as `filling` says; without
     /// one, those of the configuration that needs none. The caller writes them, under the name of
     /// that text. Returns the cost.

@@ -88,3 +88,23 @@ fn an_answer_is_as_long_as_what_was_asked_may_be_and_no_longer() {
         }
     }
 }
+
+#[test]
+fn a_child_that_says_what_every_one_says_before_it_has_a_program_is_understood() {
+    let response = |result: Result<Answer, Failure>| {
+        let usage = Usage::default();
+        postcard::to_stdvec(&Response { usage, result }).unwrap()
+    };
+    let greet = |answer: &[u8]| shell(&padded(answer, answer.len())).greet();
+    let nothing = response(Err(Failure::NothingLoaded));
+    greet(&nothing).unwrap();
+    for other in [
+        response(Err(Failure::NotItsTask)),
+        response(Ok(Answer::Executed)),
+        vec![0xff; 12],
+    ] {
+        greet(&other).unwrap_err();
+    }
+    let death = shell("echo of another build >&2; exit 1").greet().unwrap_err();
+    assert!(death.to_string().contains("of another build"), "{death}");
+}

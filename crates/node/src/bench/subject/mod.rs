@@ -3,14 +3,14 @@
 mod tree;
 
 use myriad_core::Kind;
-use myriad_cost::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample};
+use myriad_cost::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample, Vm};
 use myriad_engine::{
     Input, Level, Loaded, MemoryBudget, Plan, ProofOf, Segment,
     worker::{Failure, Usage, Worker, WorkerConfig, WorkerError},
 };
 
 use super::{BenchError, BenchOptions, Step, Subject};
-use crate::{job::vm_of, make_keys, with_readable_keys};
+use crate::{make_keys, with_readable_keys};
 
 /// The repetitions of an execution. The fastest one counts, because something has disturbed the
 /// slower ones.
@@ -41,7 +41,7 @@ pub(super) fn measure(
         observe,
         profile: ProgramProfile {
             name: subject.name.clone(),
-            vm: vm_of(&loaded),
+            vm: Vm::of_costs(&loaded.costs),
             execute_instructions_per_s: 0.0,
             meter_instructions_per_s: 0.0,
             boundary_s: 0.0,
@@ -323,9 +323,8 @@ fn cut(budget: MemoryBudget, plan: &Plan) -> Cut {
         1 => &plan.segments[..],
         count => &plan.segments[..count - 1],
     };
-    let mean = |of: &dyn Fn(&Segment) -> u64| {
-        (whole.iter().map(|s| of(s) as f64).sum::<f64>() / whole.len() as f64).max(1.0)
-    };
+    let mean =
+        |of: &dyn Fn(&Segment) -> u64| whole.iter().map(|s| of(s) as f64).sum::<f64>() / whole.len() as f64;
     Cut {
         budget_bytes: budget.bytes(),
         segments: plan.segments.len() as u32,
@@ -344,5 +343,41 @@ fn segment_sample(budget: MemoryBudget, segment: &Segment, measured: Measured) -
         cells: segment.cells,
         interactions: segment.interactions,
         measured,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A profile says of a cut what its plan and its samples say.
+    #[test]
+    fn a_cut_without_interactions_has_none() {
+        let segment = Segment {
+            index: 0,
+            instret_start: 0,
+            num_insns: 4,
+            details: Vec::new(),
+            last: false,
+            cells: 8,
+            interactions: 0,
+            peak_bytes: 1,
+        };
+        let plan = Plan {
+            segments: vec![segment.clone(), segment.clone()],
+            public_values: Vec::new(),
+            instructions: 8,
+        };
+        let budget = MemoryBudget::from_bytes(1 << 30);
+        let cut = cut(budget, &plan);
+        assert_eq!((cut.instructions, cut.cells, cut.interactions), (4.0, 8.0, 0.0));
+        let made = Made {
+            proof: vec![1],
+            usage: Usage::default(),
+            cold: false,
+            verify_s: 1.0,
+        };
+        let sample = segment_sample(budget, &segment, made.measured(1));
+        assert_eq!(sample.interactions as f64, cut.interactions);
     }
 }

@@ -40,8 +40,9 @@ pub fn write(report: &mut Report<'_>) -> Result<Vec<f64>, ReportError> {
         "from instructions alone",
         "memory, mean error",
     ]);
-    for program in &reference::profile().programs {
-        let Some(of) = accuracy(&held_out(program)) else {
+    let profile = reference::profile();
+    for program in &profile.programs {
+        let Some(of) = accuracy(&held_out(program, profile.engine_name)) else {
             continue;
         };
         let percent = |part: f64| format!("{:.1} %", 100.0 * part);

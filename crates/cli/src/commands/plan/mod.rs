@@ -1,9 +1,12 @@
 //! `myriad plan`: sizes a fleet for a job.
 
+mod costs;
+
 use std::path::{Path, PathBuf};
 
+use myriad_core::EngineName;
 use myriad_cost::{
-    model::{CostModel, ProgramModel},
+    model::CostModel,
     planner::{self, Class, Link, Question, RequesterSide, Workload},
     profile::{Profile, Vm},
     reference,
@@ -89,25 +92,25 @@ pub fn run(args: &Plan) -> Result<(), Error> {
     terminal::print(&text(&report)).map_err(Error::Stdout)
 }
 
-/// The work that is to be proven, and its virtual machine.
+/// The work that is to be proven, its engine, and its virtual machine.
 struct Work {
     instructions: f64,
     shared_bytes: u64,
+    engine: EngineName,
     vm: Vm,
-    /// The program whose costs are the ones to take, if a profile has it.
+    /// The program whose costs are the ones to take, if a profile has it and it is of the engine.
     name: String,
 }
 
 impl Work {
     fn of(args: &Plan) -> Result<Self, Error> {
         if let Some(path) = &args.program {
-            let mut settings = Settings::load(&args.data)?;
+            let settings = Settings::load(&args.data)?;
             let signs = Signs {
                 named: args.engine,
                 proof: None,
             };
             let program = ProgramFile::read(path, args.config.as_deref(), signs)?;
-            settings.choose_engine(program.engine)?;
             let input = files::read_input(&args.input)?;
             let shared_bytes = (program.image.len() + input.byte_len()) as u64;
             let loaded = execution::loaded(&program, &input, &settings)?;
@@ -115,7 +118,8 @@ impl Work {
             return Ok(Self {
                 instructions: plan.instructions as f64,
                 shared_bytes,
-                vm: Vm::named(&loaded.costs).unwrap_or(Vm::COSTLIEST),
+                engine: program.engine,
+                vm: Vm::of_costs(&loaded.costs),
                 name: program.name,
             });
         }
@@ -130,6 +134,7 @@ impl Work {
         Ok(Self {
             instructions: gas.or(args.instructions.map(|n| n as f64)).unwrap_or(0.0),
             shared_bytes: args.shared.as_u64(),
+            engine: engine.name(),
             vm,
             name,
         })
@@ -198,7 +203,7 @@ fn question(args: &Plan, work: &Work) -> Result<Question, Error> {
         requester: RequesterSide {
             cores: args.requester_cores,
             link: link(args, args.requester_up, args.requester_down),
-            model: program(args, work, reference::model())?,
+            model: costs::program(args, work, reference::model())?,
         },
         price_per_kwh: args.price_per_kwh,
     };
@@ -234,7 +239,7 @@ fn class(
         threads: args.threads.map_or(profile.machine.cores, u32::from),
         memory_bytes: args.memory.bytes(),
         link: link(args, args.up, args.down),
-        model: program(args, work, model)?,
+        model: costs::program(args, work, model)?,
         watts: args.watts,
         price_per_h: args.price_per_hour,
     })
@@ -246,21 +251,6 @@ fn link(args: &Plan, up: f64, down: f64) -> Link {
         down_bytes_per_s: down * MBIT,
         latency_s: args.latency / 1000.0,
     }
-}
-
-fn program(args: &Plan, work: &Work, model: &CostModel) -> Result<ProgramModel, Error> {
-    let found = match &args.costs_of {
-        Some(name) => model.program(name),
-        None => model.program(&work.name).or_else(|| model.of(work.vm)),
-    };
-    found.cloned().ok_or_else(|| {
-        let known: Vec<&str> = model.programs().iter().map(ProgramModel::name).collect();
-        let wanted = args.costs_of.as_deref().unwrap_or(&work.name);
-        Error::Usage(format!(
-            "the profile has no costs of {wanted:?}; it has those of {}: name one with --costs-of",
-            known.join(", ")
-        ))
-    })
 }
 
 impl<'a> From<&'a Class> for ClassReport<'a> {
