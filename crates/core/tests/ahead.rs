@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use desk::{Desk, GIB, JOB, WORK, claimed, offer, once, peer, spec};
 use myriad_core::{
-    Arities, Cost, Input, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal, Revocation, TaskId, TaskRef,
-    Tree, Verdict,
+    Arities, Cost, Input, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal, Return, Revocation, TaskId,
+    TaskRef, Tree, Verdict,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,6 +112,59 @@ fn a_late_peer_keeps_nobody_waiting() {
     assert_eq!(woken(&desk.pass(SECOND * 5)), []);
     assert!(woken(&desk.pass(SECOND * 2)).contains(&peer(SLOW)));
     assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
+}
+
+/// Two leaves are ready: one that the fast machine ends sooner, which is free in 4 s, and one of a
+/// second, which it does not. A slow machine that is woken for the second one gets it. It would be
+/// refused if the first stood for both, and the other slow machine be woken, and so on for ever.
+#[test]
+fn a_machine_gets_the_task_that_it_was_woken_for() {
+    let arities = Arities {
+        leaf: 2,
+        internal_for_leaf: 3,
+        internal_recursive: 3,
+    };
+    let tree = Tree::new(6, arities);
+    let work = |task| if task == leaf(2) { SECOND } else { WORK };
+    let costs = tree.tasks().map(|task| Cost {
+        work: work(task),
+        memory: GIB,
+    });
+    let spec = JobSpec {
+        costs: costs.collect(),
+        tree,
+        ..spec(6)
+    };
+    let mut desk = Desk::new(once(), spec);
+    let fast = |number: u32| peer(10 + number);
+    let segments: Vec<_> = [fast(0), peer(SLOW), fast(2), fast(3), fast(4), fast(5)]
+        .into_iter()
+        .map(|holder| {
+            let speed = if holder == peer(SLOW) { 500 } else { 2000 };
+            (holder, desk.ask(holder, offer_of(speed)).unwrap())
+        })
+        .collect();
+    let of_slow = segments[1].1;
+    assert_eq!(of_slow.task, TaskId::Segment(1));
+    desk.pass(SECOND * 10);
+    for &(holder, task) in segments.iter().filter(|(_, task)| *task != of_slow) {
+        desk.deliver(holder, task);
+    }
+    desk.pass(SECOND * 20);
+    assert_eq!(desk.ask(fast(0), offer_of(2000)).unwrap().task, leaf(1));
+    // Another one has the small leaf, and gives it back when both slow ones wait.
+    assert_eq!(desk.ask(fast(2), offer_of(2000)).unwrap().task, leaf(2));
+    desk.pass(SECOND * 6);
+    desk.deliver(peer(SLOW), of_slow);
+    for number in [SLOW, 3] {
+        assert!(waits(&desk.ask(peer(number), offer_of(500))), "{number}");
+    }
+    let (peer, task, why) = (fast(2), task(leaf(2)), Return::Stopping);
+    let outputs = desk.input(Input::Returned { peer, task, why });
+    let [slow] = woken(&outputs)[..] else {
+        panic!("one is woken: {outputs:?}");
+    };
+    assert_eq!(desk.ask(slow, offer_of(500)).unwrap().task, leaf(2));
 }
 
 /// A machine that says again and again that it makes progress, and never ends, keeps a task from

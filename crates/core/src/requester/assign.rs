@@ -7,7 +7,7 @@ use super::{
     ahead::{MOVED_MAX, order},
 };
 use crate::{
-    ids::{JobId, Kind, Peer, TaskRef},
+    ids::{JobId, Kind, Peer, TaskId, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
     job::{Job, Lease, TaskState},
     output::{Output, Refusal},
@@ -62,9 +62,11 @@ fn nothing_for(jobs: &[(&JobId, &Job)], offer: &Offer) -> Refusal {
 impl Requester {
     pub(super) fn offered(&mut self, now: Time, peer: Peer, offer: Offer) {
         self.parked.remove(peer);
-        let woken = self.forget_woken(peer).is_some();
+        let woken = self.forget_woken(peer);
         self.remember(now, peer, offer);
-        if woken && let Some(state) = self.peers.get_mut(&peer) {
+        if woken.is_some()
+            && let Some(state) = self.peers.get_mut(&peer)
+        {
             state.overslept = 0;
         }
         let mut left = Vec::new();
@@ -83,7 +85,7 @@ impl Requester {
             }
             Err(why) => why,
         };
-        if woken {
+        if woken.is_some() {
             // The task that it was woken for is still there, and others may wait.
             self.wake_another(now);
         }
@@ -161,14 +163,14 @@ impl Requester {
     /// first, then the oldest, the task with the longest path above it.
     ///
     /// Tasks that others hold come after those that nobody holds, unless they are more urgent and
-    /// their holders are doubted. A peer that was `woken` may be meant to have a copy. Tasks that
-    /// are left for others are added to `left`.
+    /// their holders are doubted. A peer that was `woken` for a task may be meant to have a copy.
+    /// Tasks that are left for others are added to `left`.
     fn pick(
         &mut self,
         now: Time,
         peer: Peer,
         offer: &Offer,
-        woken: bool,
+        woken: Option<TaskRef>,
         left: &mut Vec<TaskRef>,
     ) -> Result<Pick, Refusal> {
         let mut jobs: Vec<_> = self.jobs.iter().filter(|(_, job)| !job.halted).collect();
@@ -193,7 +195,9 @@ impl Requester {
                 let least = job.least_rank_beside(ready);
                 best = job.ready.best_below(least, offer.memory, barred);
             }
-            let Some(ready) = best else {
+            let own = woken.filter(|own| own.job == id && job.tree.contains(own.task) && !barred(own.task));
+            let own = own.filter(|own| self.is_still_for(now, &jobs, (job, own.task), peer));
+            let Some(ready) = best.or(own.map(|own| own.task)) else {
                 continue;
             };
             let rank = job.task(ready).rank;
@@ -213,7 +217,8 @@ impl Requester {
             });
         }
         let like = (proven, offer.memory, merit);
-        if (woken || !self.fruitless.covers(now, like)) && !self.is_soon_needed(&jobs, offer.memory) {
+        if (woken.is_some() || !self.fruitless.covers(now, like)) && !self.is_soon_needed(&jobs, offer.memory)
+        {
             if let Some(task) = self.slower_ones(now, &jobs, peer) {
                 return Ok(Pick {
                     takes_over: true,
@@ -238,6 +243,21 @@ impl Requester {
             return Ok(Pick::new(task, Duration::ZERO));
         }
         Err(nothing_for(&jobs, offer))
+    }
+
+    /// Whether a peer that was woken for a task can have it. The first of a level that is left
+    /// stands for all of it, but this one may be smaller: nobody would end it sooner. If the peer
+    /// did not get it, the next one would be woken for it, and not get it either, and so on.
+    fn is_still_for(
+        &self,
+        now: Time,
+        jobs: &[(&JobId, &Job)],
+        (job, task): (&Job, TaskId),
+        peer: Peer,
+    ) -> bool {
+        let own = job.task(task);
+        let memory = self.peers.get(&peer).map_or(0, |state| state.offer.memory);
+        own.is_idle() && own.cost.memory <= memory && !self.is_left_by(now, jobs, (job, task), peer)
     }
 
     /// Whether a machine without a task of its own will have one in a moment. A machine that takes

@@ -75,6 +75,11 @@ pub(super) fn transfer(from: &mut Link, to: &mut Link, now: Time, bytes: u64) ->
     sent.max(received) + way
 }
 
+/// When bytes are there that `from` sends with a message that arrives `now` otherwise.
+pub(super) fn pushed(from: &mut Link, to: &mut Link, now: Time, bytes: u64) -> Time {
+    from.up.pass(now, bytes).max(to.down.pass(now, bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

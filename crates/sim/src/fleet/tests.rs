@@ -162,10 +162,20 @@ fn what_is_not_built_changes_what_it_says() {
     };
     let usual = played("");
     let makespan_s = |outcome: &Outcome| outcome.makespan_s.unwrap().mean;
-    for faster in ["ahead = true", "early = true"] {
+    for faster in ["ahead = true", "early = true", "pushed = true", "at_hand = true"] {
         let (with, without) = (makespan_s(&played(faster)), makespan_s(&usual));
         assert!(with < without, "{faster}: {with} {without}");
     }
+    // One machine does all tasks. Nodes of a level follow each other, but for the last one.
+    let reference = |what_if: &str| {
+        let block = ONE_BLOCK.replace("$LAW", "");
+        let alone = home(1, "").replace("profile = \"law.json\"", "");
+        makespan_s(&play(
+            &[&format!("[what_if]\n{what_if}\n"), &block, &alone[..]].concat(),
+        ))
+    };
+    let (warm, cold) = (reference("warm = true"), reference(""));
+    assert!(warm < cold, "{warm} {cold}");
     let received = |outcome: &Outcome| outcome.worlds[0].requesters[0].down_bytes;
     assert!(received(&played("delegated = true")) < received(&usual));
     let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;

@@ -71,6 +71,13 @@ pub struct WhatIf {
     /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
     /// back.
     pub ahead: bool,
+    /// A submission brings its proof: the bytes follow it at once, and nobody asks for them.
+    pub pushed: bool,
+    /// A machine has the proofs that a node takes when it gets the node. At best: links carry them
+    /// then, and nobody waits for them.
+    pub at_hand: bool,
+    /// A machine has the keys of a task loaded when it gets the task. At best: it knew which.
+    pub warm: bool,
     /// The requester sends eight copies of an input, and each machine that gets it passes it on to
     /// one more, piece by piece. Without this, those that have reported progress are named to
     /// others.
@@ -88,6 +95,9 @@ impl Default for WhatIf {
             announced: true,
             streamed: false,
             ahead: false,
+            pushed: false,
+            at_hand: false,
+            warm: false,
             swarm: false,
             delegated: false,
         }

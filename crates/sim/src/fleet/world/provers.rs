@@ -108,11 +108,8 @@ impl World<'_> {
         let shape = workload.tasks.of(&workload.tree, task.task);
         let takes = shape.classes[machine.class].expect("it is given only what fits its memory");
         let kind = (side, task.task.kind());
-        let mut cold = if machine.last == Some(kind) {
-            Duration::ZERO
-        } else {
-            takes.cold
-        };
+        let is_warm = self.setup.file.what_if.warm || machine.last == Some(kind);
+        let mut cold = if is_warm { Duration::ZERO } else { takes.cold };
         machine.last = Some(kind);
         let mut ready = fetched;
         let mut start = match task.task {

@@ -9,7 +9,10 @@ use myriad_core::{
 
 use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by, streaming::STREAMED_FROM};
 use crate::{
-    fleet::{link::transfer, outcome::seconds},
+    fleet::{
+        link::{pushed, transfer},
+        outcome::seconds,
+    },
     peer::{BANNED_FOR, BUSY_FOR, GOOD, Habit, WAIT, WITHHELD, WITHHELD_FOR, index},
 };
 
@@ -290,7 +293,11 @@ impl World<'_> {
         let stalls = self.links[side].down.ends(now, 0) + stalled_after(bytes, bytes);
         let machine = &mut self.machines[place];
         let ends = if machine.online && proof.0[0] != WITHHELD {
-            let there = transfer(&mut machine.link, &mut self.links[side], now, bytes);
+            let there = if self.setup.file.what_if.pushed {
+                pushed(&mut machine.link, &mut self.links[side], now, bytes)
+            } else {
+                transfer(&mut machine.link, &mut self.links[side], now, bytes)
+            };
             let fetched = Happens::Fetched {
                 side,
                 peer,

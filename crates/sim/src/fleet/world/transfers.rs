@@ -61,7 +61,10 @@ impl World<'_> {
                 continue;
             }
             let from = maker.filter(|&maker| self.is_reachable(place, maker));
-            ready = ready.max(self.fetch(self.now, side, place, from, bytes));
+            let there = self.fetch(self.now, side, place, from, bytes);
+            if !self.setup.file.what_if.at_hand {
+                ready = ready.max(there);
+            }
         }
         ready
     }
