@@ -69,8 +69,8 @@ pub(crate) enum Stopped {
 
 impl Execution {
     /// Executes from the start, and cuts for 2^`cut_po2` rows, one of [`memory::CUT_PO2`]. After
-    /// `cycles_max` user cycles it stops: its last segment does not end the program then. The process
-    /// may take `bytes_max` meanwhile.
+    /// `cycles_max` user cycles it stops: its last segment does not end the program then. The
+    /// process may take `bytes_max` meanwhile.
     pub(crate) fn start(job: &Job, cut_po2: u32, cycles_max: u64, bytes_max: u64) -> Self {
         debug_assert!(memory::CUT_PO2.contains(&cut_po2), "2^{cut_po2}");
         let said = Arc::<Mutex<Said>>::default();

@@ -24,8 +24,8 @@ const NAMES: &str = "risc0_zkvm_platform::syscall::nr::";
 const NAME_BYTES_MAX: usize = 128;
 /// Bytes of the program's prints that are kept.
 const PRINTED_BYTES_MAX: usize = 8 << 10;
-/// Bytes of the program's prints that are read. A print takes the program some hundred cycles, however
-/// long its text is, and takes this process as long as the text is.
+/// Bytes of the program's prints that are read. A print takes the program some hundred cycles,
+/// however long its text is, and takes this process as long as the text is.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
 const STDIN: u32 = 0;
@@ -239,8 +239,8 @@ impl Syscall for Host {
     }
 }
 
-/// The name of a system call, which ends with a zero byte. It is read at each call: a program may have
-/// changed what is at the address.
+/// The name of a system call, which ends with a zero byte. It is read at each call: a program may
+/// have changed what is at the address.
 fn name_at(ctx: &mut impl SyscallContext, address: u32) -> Result<String> {
     let mut name = Vec::new();
     while name.len() < NAME_BYTES_MAX {
@@ -273,8 +273,9 @@ fn region(ctx: &mut impl SyscallContext, at: u32, bytes: u32) -> Result<Vec<u8>>
     Ok(region)
 }
 
-/// The bytes from an address to the end of its page. A page is copied at once, which takes this process
-/// no longer than the call takes the program; word by word, it would take many times as long.
+/// The bytes from an address to the end of its page. A page is copied at once, which takes this
+/// process no longer than the call takes the program; word by word, it would take many times as
+/// long.
 fn rest_of_page(ctx: &mut impl SyscallContext, at: u32) -> Result<Vec<u8>> {
     let (start, end) = (USER_START_ADDR.0, USER_END_ADDR.0);
     ensure!(

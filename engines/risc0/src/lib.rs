@@ -3,8 +3,8 @@
 //! [`child`] is what `myriad_engine::worker` asks for. [`program`] reads what comes from outside.
 //! [`execution`] runs a program and gives the segments as they are cut, and [`host`] answers its
 //! system calls; [`limits`] bounds what that takes. [`claims`] says what a segment or a receipt
-//! states. [`receipts`] has the bytes of proofs and verifies them; [`recursion`] makes nodes and the
-//! final receipt. [`memory`] predicts memory, and [`pages`] counts that of programs.
+//! states. [`receipts`] has the bytes of proofs and verifies them; [`recursion`] makes nodes and
+//! the final receipt. [`memory`] predicts memory, and [`pages`] counts that of programs.
 //!
 //! The tree is that of every engine. A segment proof is a `SegmentReceipt`. A leaf lifts it to a
 //! `SuccinctReceipt`, and a node above joins two of these, or hands on the one that it has. The

@@ -58,8 +58,8 @@ impl Limits {
         limits
     }
 
-    /// Has the process take so many bytes, or those of a lift, if that is more: whoever executes can
-    /// lift, too. What the process has taken before may still be there.
+    /// Has the process take so many bytes, or those of a lift, if that is more: whoever executes
+    /// can lift, too. What the process has taken before may still be there.
     pub(crate) fn allow(&mut self, bytes: u64) {
         self.bytes = bytes.max(memory::recursion_bytes());
     }

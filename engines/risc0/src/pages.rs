@@ -6,9 +6,9 @@ use risc0_circuit_rv32im::execute::Segment;
 /// Pages of 1 KiB in the 4 GiB that a program can address.
 const PAGES: usize = 1 << 22;
 
-/// Bytes that a process holds of a page that the program touches, wherever it is: itself, its places
-/// in the maps of the executor and of the thread that hashes, and the hashes on its way to the root.
-/// Of 1,000 pages that are far apart, each has some 26 hashes of 58 bytes for itself.
+/// Bytes that a process holds of a page that the program touches, wherever it is: itself, its
+/// places in the maps of the executor and of the thread that hashes, and the hashes on its way to
+/// the root. Of 1,000 pages that are far apart, each has some 26 hashes of 58 bytes for itself.
 const PAGE_TOUCHED_BYTES: u64 = 2560;
 
 /// Where the kernel puts the output, of eight words (`GLOBAL_OUTPUT_ADDR` of the circuit).

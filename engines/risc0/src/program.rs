@@ -20,13 +20,13 @@ const ELF_MAGIC: &[u8] = b"\x7fELF";
 const IMAGE_BYTES_MAX: u64 = 32 << 20;
 /// Most program headers, as RISC Zero has it.
 const HEADERS_MAX: u16 = 256;
-/// Bytes that a process holds of a page of 1 KiB that the program comes with: itself, once more where
-/// the execution has written to it, and its hashes and its places in the maps of the job, the executor
-/// and the thread that hashes.
+/// Bytes that a process holds of a page of 1 KiB that the program comes with: itself, once more
+/// where the execution has written to it, and its hashes and its places in the maps of the job, the
+/// executor and the thread that hashes.
 const PAGE_HELD_BYTES: u64 = 2688;
 /// Bytes that RISC Zero's loader takes for each byte of a program's memory. It keeps a map entry of
-/// eight bytes for each word; nodes of such a map have 112 bytes or more, and those that were filled in
-/// order have seven entries each, with their share of the nodes above.
+/// eight bytes for each word; nodes of such a map have 112 bytes or more, and those that were
+/// filled in order have seven entries each, with their share of the nodes above.
 const LOADING_FACTOR: u64 = 6;
 
 /// Why a program was refused.
@@ -86,8 +86,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Reads an ELF, which gets RISC Zero's kernel, or a `ProgramBinary`, which has to have the same
-    /// one. The two are the same program.
+    /// Reads an ELF, which gets RISC Zero's kernel, or a `ProgramBinary`, which has to have the
+    /// same one. The two are the same program.
     pub(crate) fn load(file: &[u8]) -> Result<Self, ProgramError> {
         if file.len() > PROGRAM_BYTES_MAX {
             return Err(ProgramError::TooLarge {

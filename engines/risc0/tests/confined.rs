@@ -43,8 +43,8 @@ fn a_child_executes_cuts_and_verifies() {
     );
 }
 
-/// RISC Zero's loader takes several bytes for each one of the program's memory. The smallest task of a
-/// child is said to take as much, at least.
+/// RISC Zero's loader takes several bytes for each one of the program's memory. The smallest task
+/// of a child is said to take as much, at least.
 #[test]
 #[cfg_attr(
     debug_assertions,

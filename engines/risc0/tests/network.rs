@@ -64,7 +64,8 @@ fn engine(pid: &str, dir: &Path) -> Option<(String, u64)> {
         return None;
     }
     let stat = fs::read_to_string(of.join("stat")).ok()?;
-    // The fields after the name: the state, the parent, and at places 11 and 12 user and system time.
+    // The fields after the name: the state, the parent, and at places 11 and 12 user and system
+    // time.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse().ok()?;
     Some(((*fields.get(1)?).to_owned(), ticks))

@@ -7,7 +7,8 @@ use myriad_sim::fleet::Spread;
 use super::{PROPOSED_S, Report, ReportError, Simulated, seconds, tables::Table, verdict};
 
 const GIB: f64 = (1u64 << 30) as f64;
-/// The columns of a segment's trace, by which its cells tell its rows (`engines/risc0/src/memory.rs`).
+/// The columns of a segment's trace, by which its cells tell its rows
+/// (`engines/risc0/src/memory.rs`).
 const COLUMNS: f64 = 315.0;
 /// The proposal's memory of segments, by the exponents of their cycles.
 const PROPOSED_GB: [(u32, f64); 2] = [(18, 2.0), (19, 4.0)];

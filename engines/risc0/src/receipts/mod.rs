@@ -29,8 +29,8 @@ const RECURSION_PO2: u32 = risc0_zkvm::recursion::RECURSION_PO2 as u32;
 /// `CIRCUIT_INFO`).
 const SEGMENT_GLOBALS: usize = 1 + 90;
 /// Where the seal of a segment has its globals, after its version (`LAYOUT_GLOBAL` of the circuit):
-/// the half words of the output memory, those of the proof-of-verifiable-work nonce, and those of the
-/// registers of the end.
+/// the half words of the output memory, those of the proof-of-verifiable-work nonce, and those of
+/// the registers of the end.
 const OUTPUT: std::ops::Range<usize> = 1 + 17..1 + 33;
 const POVW_NONCE: std::ops::Range<usize> = 1 + 33..1 + 49;
 const END_REGISTERS: std::ops::Range<usize> = 1 + 86..1 + 90;
@@ -103,8 +103,8 @@ pub(crate) fn segment(
     Ok((receipt, boundary))
 }
 
-/// Checks the globals of a segment's seal that its claim does not have. A maker can set them to what
-/// no lift or join takes, and the segment still verifies.
+/// Checks the globals of a segment's seal that its claim does not have. A maker can set them to
+/// what no lift or join takes, and the segment still verifies.
 fn check_can_be_lifted(receipt: &SegmentReceipt) -> Result<(), VerifyError> {
     let zero = |what: &str, words: std::ops::Range<usize>| {
         let words = receipt.seal.get(words).ok_or_else(cut_off)?;

@@ -113,7 +113,7 @@ impl Sponge {
 }
 
 #[cfg(target_os = "zkvm")]
-core::arch::global_asm!(include_str!("keccak/permutation.s"));
+core::arch::global_asm!(include_str!("permutation.s"));
 
 #[cfg(target_os = "zkvm")]
 unsafe extern "C" {
