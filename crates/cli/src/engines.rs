@@ -418,6 +418,19 @@ mod tests {
         assert_eq!(of(Some(Choice::Openvm), Some(&receipt), elf), Choice::Openvm);
     }
 
+    /// The reference's costs of another engine are those of the engine that is asked for here.
+    #[test]
+    fn the_reference_has_measured_the_engines_that_there_are() {
+        for choice in Choice::value_variants() {
+            let EngineId { name, fingerprint } = choice.facts().id;
+            if let Some(profile) = myriad_cost::reference::other(name.as_str()) {
+                assert_eq!(profile.engine, hex::encode(fingerprint), "{name}");
+            } else {
+                assert_eq!(name, myriad_cost::reference::profile().engine_name);
+            }
+        }
+    }
+
     #[test]
     fn every_engine_has_a_name_and_an_ending_of_its_own() {
         let facts: Vec<EngineFacts> = Choice::value_variants().iter().map(|c| c.facts()).collect();

@@ -10,7 +10,7 @@ use crate::cargo;
 /// The folders of all workspaces: the main one, RISC Zero's engine, and the guests.
 const WORKSPACES: [&str; 4] = ["", "guests", "engines/risc0", "engines/risc0/guests"];
 
-/// The workspace whose dependencies take half an hour to compile. `.ci/run` has clippy look at it,
+/// The workspace whose dependencies take minutes to compile. `.ci/run` has clippy look at it,
 /// without its kernels.
 const SLOW: &str = "engines/risc0";
 
