@@ -155,7 +155,8 @@ impl Execution {
     /// Bytes that a process holds that has come as far as this execution, without a proof.
     pub(crate) fn bytes(&self) -> u64 {
         // A segment without rows leaves the process.
-        memory::segment_bytes(0) + self.pages.touched_bytes() + self.held
+        let looked_at = self.said.lock().unwrap_or_else(PoisonError::into_inner).pages();
+        memory::segment_bytes(0) + self.pages.touched_bytes() + pages::bytes(looked_at) + self.held
     }
 
     /// Has the process take so many bytes from here on.
@@ -288,7 +289,8 @@ mod tests {
 
     /// An execution that takes longer than it may.
     fn slow() -> Execution {
-        let mut execution = Execution::start(&Job::counting(1_000_000), 18, u64::MAX, u64::MAX);
+        // Its first cut is far.
+        let mut execution = Execution::start(&Job::counting(100_000_000), 22, u64::MAX, u64::MAX);
         execution.limits.allowed = std::time::Duration::from_nanos(1);
         execution.give_up = |reason| panic!("{reason}");
         execution

@@ -8,7 +8,7 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -44,6 +44,9 @@ pub(crate) struct Said {
     read: usize,
     /// And those that were not.
     unread: u64,
+    /// Pages of memory that it has handed over. The executor holds them from then on. No segment
+    /// has those that the program itself does not touch.
+    pages: BTreeSet<u32>,
 }
 
 impl Said {
@@ -53,6 +56,26 @@ impl Said {
         self.read += read;
         self.unread += u64::from(bytes) - read as u64;
         read as u32
+    }
+
+    /// Pages that it has handed over.
+    pub(crate) fn pages(&self) -> u64 {
+        self.pages.len() as u64
+    }
+
+    /// The bytes of the program's memory at an address.
+    fn region(&mut self, ctx: &mut impl SyscallContext, at: u32, bytes: u32) -> Result<Vec<u8>> {
+        let mut region = Vec::with_capacity(bytes as usize);
+        while region.len() < bytes as usize {
+            let next = at
+                .checked_add(region.len() as u32)
+                .context("it hands over memory past the end of it")?;
+            let wanted = bytes as usize - region.len();
+            let rest = rest_of_page(ctx, next)?;
+            self.pages.insert(next / PAGE_BYTES as u32);
+            region.extend_from_slice(&rest[..rest.len().min(wanted)]);
+        }
+        Ok(region)
     }
 
     /// Keeps the end of what was read.
@@ -119,7 +142,7 @@ impl Host {
             }
             "SYS_PANIC" => {
                 let (at, bytes) = (ctx.peek_register(REG_A3)?, ctx.peek_register(REG_A4)?);
-                let text = region(ctx, at, bytes.min(PRINTED_BYTES_MAX as u32))?;
+                let text = self.said().region(ctx, at, bytes.min(PRINTED_BYTES_MAX as u32))?;
                 bail!("it panicked: {}", String::from_utf8_lossy(&text))
             }
             "SYS_CYCLE_COUNT" => {
@@ -160,7 +183,8 @@ impl Host {
                     total <= PUBLIC_VALUES_BYTES_MAX as u64,
                     "it reveals {total} bytes, and {PUBLIC_VALUES_BYTES_MAX} are allowed; have it reveal their hash"
                 );
-                said.journal.extend(region(ctx, at, bytes)?);
+                let revealed = said.region(ctx, at, bytes)?;
+                said.journal.extend(revealed);
             }
             other => bail!("it writes to descriptor {other}, which is not open"),
         }
@@ -170,7 +194,8 @@ impl Host {
     fn print(&self, ctx: &mut impl SyscallContext, at: u32, bytes: u32) -> Result<()> {
         let mut said = self.said();
         let bytes = said.admit(bytes);
-        said.print(&region(ctx, at, bytes)?);
+        let text = said.region(ctx, at, bytes)?;
+        said.print(&text);
         Ok(())
     }
 
@@ -257,20 +282,6 @@ fn name_at(ctx: &mut impl SyscallContext, address: u32) -> Result<String> {
         name.extend_from_slice(rest);
     }
     bail!("the name of a system call has more than {NAME_BYTES_MAX} bytes")
-}
-
-/// The bytes of the program's memory at an address.
-fn region(ctx: &mut impl SyscallContext, at: u32, bytes: u32) -> Result<Vec<u8>> {
-    let mut region = Vec::with_capacity(bytes as usize);
-    while region.len() < bytes as usize {
-        let next = at
-            .checked_add(region.len() as u32)
-            .context("it hands over memory past the end of it")?;
-        let wanted = bytes as usize - region.len();
-        let rest = rest_of_page(ctx, next)?;
-        region.extend_from_slice(&rest[..rest.len().min(wanted)]);
-    }
-    Ok(region)
 }
 
 /// The bytes from an address to the end of its page. A page is copied at once, which takes this
@@ -408,6 +419,18 @@ mod tests {
         assert!(called(&host, &mut caller, 4).is_err());
         caller.registers[REG_A3] = JOURNAL;
         assert!(called(&host, &mut caller, 0).is_err());
+    }
+
+    /// The executor holds what it has looked at, though no segment has it.
+    #[test]
+    fn pages_that_are_handed_over_count_once() {
+        let host = host(b"", b"");
+        let far = |page: u32| 0x0100_0000 + page * PAGE_BYTES as u32;
+        for (descriptor, page, bytes) in [(STDOUT, 0, 1), (STDOUT, 0, 2), (JOURNAL, 7, 1), (STDERR, 9, 1025)]
+        {
+            called(&host, &mut Caller::writing(descriptor, far(page), bytes), 0).unwrap();
+        }
+        assert_eq!(host.said().pages(), 4);
     }
 
     #[test]

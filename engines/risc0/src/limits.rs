@@ -2,27 +2,31 @@
 //!
 //! An instruction of big integers runs a program of its own (`bibc` of the circuit's crate), whose
 //! numbers can double at each step. No number of cycles says what it takes, and nothing but the
-//! process can be stopped in it. So whoever waits for an execution looks at the clock and at the
-//! memory of the process.
+//! process can be stopped in it. So whoever waits for an execution looks at the time and the memory
+//! that the process takes. The time is that of cores: a process that is stopped does nothing, and
+//! neither does one that others keep from its cores.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 
 use crate::memory;
 
-/// An execution may be waited for so long in all, and for each row of a segment a hundredth of a
-/// millisecond more, of which it needs a hundredth.
+/// The time of cores that an execution may take in all, and for each row of a segment a hundredth
+/// of a millisecond more, of which it needs a hundredth.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_PER_ROW: Duration = Duration::from_micros(10);
 
 /// How often the memory is looked at. Memory that is new is written at a few gigabytes a second.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long an execution may be waited for, and the memory that it may take meanwhile.
+/// The time of cores that an execution may take, and the memory.
 pub(crate) struct Limits {
     /// For each segment.
     each: Duration,
@@ -66,11 +70,15 @@ impl Limits {
 
     /// Waits for what comes next.
     pub(crate) fn wait<T>(&mut self, receiver: &Receiver<T>) -> Waited<T> {
-        let (start, before) = (Instant::now(), self.waited);
+        let (start, before) = (cpu_time(), self.waited);
         loop {
             let left = self.allowed.saturating_sub(self.waited);
             let received = receiver.recv_timeout(left.min(LOOK));
-            self.waited = before + start.elapsed();
+            self.waited = before + cpu_time().saturating_sub(start);
+            let ended = matches!(received, Err(RecvTimeoutError::Disconnected));
+            if let Some(reason) = self.exceeded(peak_bytes()).filter(|_| !ended) {
+                return Waited::TooMuch(reason);
+            }
             match received {
                 Ok(received) => {
                     self.allowed += self.each;
@@ -78,9 +86,6 @@ impl Limits {
                 }
                 Err(RecvTimeoutError::Disconnected) => return Waited::Ended,
                 Err(RecvTimeoutError::Timeout) => {}
-            }
-            if let Some(reason) = self.exceeded(peak_bytes()) {
-                return Waited::TooMuch(reason);
             }
         }
     }
@@ -91,7 +96,7 @@ impl Limits {
         if self.waited >= self.allowed {
             let (waited, allowed) = (self.waited.as_secs_f64(), self.allowed.as_secs_f64());
             return Some(format!(
-                "the program was executed for {waited:.1} s without an end, and {allowed:.1} s are allowed for as many \
+                "executing the program took cores for {waited:.1} s without an end, and {allowed:.1} s are allowed for as many \
                  cuts: {WHY}"
             ));
         }
@@ -103,6 +108,14 @@ impl Limits {
             )
         })
     }
+}
+
+/// The time that this process has had cores for.
+fn cpu_time() -> Duration {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(Duration::ZERO, |usage| {
+        let taken = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        Duration::from_micros(taken.max(0) as u64)
+    })
 }
 
 /// The largest resident set of this process, of late. It reads no files.
@@ -147,8 +160,38 @@ mod tests {
             sender.send(7).unwrap();
         });
         assert_eq!(limits.wait(&receiver), Waited::Received(7));
-        assert!(limits.waited >= 2 * LOOK, "{:?}", limits.waited);
         sent.join().unwrap();
+    }
+
+    /// A process that is stopped for an hour has done nothing.
+    #[test]
+    fn time_counts_that_cores_were_taken_for() {
+        let before = cpu_time();
+        std::thread::sleep(LOOK);
+        let mut sum = 0_u64;
+        while cpu_time().saturating_sub(before) < LOOK {
+            sum = std::hint::black_box(sum + 1);
+        }
+        let mut limits = Limits::of(15, u64::MAX);
+        limits.allowed = LOOK;
+        let (_sender, receiver) = sync_channel::<()>(0);
+        let busy = std::thread::spawn(|| {
+            let start = cpu_time();
+            while cpu_time().saturating_sub(start) < 2 * LOOK {}
+        });
+        assert!(matches!(limits.wait(&receiver), Waited::TooMuch(_)));
+        assert!(limits.waited >= LOOK, "{:?}", limits.waited);
+        busy.join().unwrap();
+    }
+
+    /// Cuts that come in time do not hide the memory.
+    #[test]
+    fn what_comes_in_time_is_looked_at_too() {
+        let mut limits = Limits::of(15, 0);
+        let (sender, receiver) = sync_channel(1);
+        sender.send(()).unwrap();
+        (limits.before, limits.bytes) = (0, 1);
+        assert!(matches!(limits.wait(&receiver), Waited::TooMuch(_)));
     }
 
     #[test]

@@ -52,8 +52,13 @@ impl Pages {
 
     /// Bytes that a process holds of the pages that the program did not come with.
     pub(crate) fn touched_bytes(&self) -> u64 {
-        self.touched * PAGE_TOUCHED_BYTES
+        bytes(self.touched)
     }
+}
+
+/// Bytes that a process holds of so many pages that the program did not come with.
+pub(crate) fn bytes(pages: u64) -> u64 {
+    pages * PAGE_TOUCHED_BYTES
 }
 
 /// Whether the memory that a segment starts with has an output. The kernel writes one only to end.

@@ -7,8 +7,15 @@ use anyhow::{Context, Result, bail};
 use super::Finding;
 use crate::cargo;
 
-/// The folders of all workspaces: the main one, RISC Zero's engine, and the guests.
-const WORKSPACES: [&str; 4] = ["", "guests", "engines/risc0", "engines/risc0/guests"];
+/// The folders of all workspaces: the main one, RISC Zero's engine, its verifier of a release, and
+/// the guests.
+const WORKSPACES: [&str; 5] = [
+    "",
+    "guests",
+    "engines/risc0",
+    "engines/risc0/guests",
+    "engines/risc0/stock",
+];
 
 /// The workspace whose dependencies take minutes to compile. `.ci/run` has clippy look at it,
 /// without its kernels.

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -58,8 +57,13 @@ impl Installed {
     fn script(&self, name: &str, command: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, format!("#!/bin/sh\n{command}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = path.with_extension("text");
+        fs::write(&text, format!("#!/bin/sh\n{command}\n")).unwrap();
+        // A file that this process has open for writing cannot be executed, and a process that another
+        // test forks meanwhile may have it open for longer.
+        let mut install = std::process::Command::new("install");
+        let installed = install.args(["-m", "755"]).args([&text, &path]).status();
+        assert!(installed.unwrap().success());
         path
     }
 

@@ -197,6 +197,11 @@ impl Requester {
             }
             let own = woken.filter(|own| own.job == id && job.tree.contains(own.task) && !barred(own.task));
             let own = own.filter(|own| self.is_still_for(now, &jobs, (job, own.task), peer));
+            if best.is_none()
+                && let Some(own) = own
+            {
+                timely = !job.was_left_for_long(own.task, now);
+            }
             let Some(ready) = best.or(own.map(|own| own.task)) else {
                 continue;
             };
@@ -247,7 +252,8 @@ impl Requester {
 
     /// Whether a peer that was woken for a task can have it. The first of a level that is left
     /// stands for all of it, but this one may be smaller: nobody would end it sooner. If the peer
-    /// did not get it, the next one would be woken for it, and not get it either, and so on.
+    /// did not get it, the next one would be woken for it, and not get it either, and so on. As on
+    /// waking, a task that was left for long is for anybody.
     fn is_still_for(
         &self,
         now: Time,
@@ -257,7 +263,8 @@ impl Requester {
     ) -> bool {
         let own = job.task(task);
         let memory = self.peers.get(&peer).map_or(0, |state| state.offer.memory);
-        own.is_idle() && own.cost.memory <= memory && !self.is_left_by(now, jobs, (job, task), peer)
+        let left = || !job.was_left_for_long(task, now) && self.is_left_by(now, jobs, (job, task), peer);
+        own.is_idle() && own.cost.memory <= memory && !left()
     }
 
     /// Whether a machine without a task of its own will have one in a moment. A machine that takes

@@ -88,6 +88,7 @@ impl Engine for Child {
     }
 
     fn execute(&mut self, instructions: u64) -> Result<(), Failure> {
+        self.walk = None;
         Ok(plan::run(self.job()?, instructions)?)
     }
 

@@ -45,7 +45,7 @@ const CUTS_QUICK_GIB: [f64; 6] = [0.25, 0.35, 0.5, 0.7, 1.0, 4.0];
 /// The same for RISC Zero, whose segments double from one size to the next, and their memory with
 /// them: from 2^15 rows, the least that an execution is cut for, to 2^21. All but the last are
 /// proven, and of a quick look two.
-const RISC0_GIB: [f64; 7] = [0.45, 0.7, 1.25, 2.25, 4.5, 9.0, 17.0];
+const RISC0_GIB: [f64; 7] = [0.45, 0.75, 1.35, 2.6, 5.0, 10.0, 19.5];
 const RISC0_PROVEN: usize = 6;
 const RISC0_QUICK_PROVEN: usize = 2;
 

@@ -62,7 +62,7 @@ fn fibonacci_risc0(quick: bool) -> Result<Subject, Error> {
         } else {
             RISC0_SHORT_ROUNDS
         })?,
-        whole_budget: MemoryBudget::from_bytes(640 << 20),
+        whole_budget: MemoryBudget::from_bytes(768 << 20),
     })
 }
 
