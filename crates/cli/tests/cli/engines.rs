@@ -59,8 +59,8 @@ impl Installed {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let text = path.with_extension("text");
         fs::write(&text, format!("#!/bin/sh\n{command}\n")).unwrap();
-        // A file that this process has open for writing cannot be executed, and a process that another
-        // test forks meanwhile may have it open for longer.
+        // A file that this process has open for writing cannot be executed, and a process that
+        // another test forks meanwhile may have it open for longer.
         let mut install = std::process::Command::new("install");
         let installed = install.args(["-m", "755"]).args([&text, &path]).status();
         assert!(installed.unwrap().success());

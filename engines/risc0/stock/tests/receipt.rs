@@ -8,9 +8,9 @@ use risc0_zkvm::Digest;
 use stock_risc0::journal;
 
 const RECEIPT: &[u8] = include_bytes!("demo.risc0.receipt");
-const IMAGE_ID: &str = "@ID@";
+const IMAGE_ID: &str = "a40595ff80c5be069cae65fa1e3a615f0b5c0d004a1393db47049e1c88836dab";
 /// The 8,000th number of Fibonacci modulo 2^64, padded with zeros.
-const JOURNAL: &str = "@J@";
+const JOURNAL: &str = "401f000000000000458225fafc1acfaf00000000000000000000000000000000";
 
 fn image_id() -> Digest {
     Digest::from_hex(IMAGE_ID).unwrap()
