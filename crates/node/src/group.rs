@@ -43,22 +43,27 @@ pub struct LimitedWorker {
 }
 
 impl LimitedWorker {
-    /// Starts a child with this much memory, as [`Worker::spawn`] does. The kernel ends it when it
-    /// takes 12 % more, and gives it no swap.
+    /// Starts a child with this much memory, as [`Worker::spawn_within`] does. The kernel ends it
+    /// when it takes 12 % more, and gives it no swap.
     ///
     /// # Errors
     /// [`WorkerError::Start`], also where there is a group and the child cannot be put into it.
     pub fn spawn(config: &WorkerConfig, memory: MemoryBudget) -> Result<Self, WorkerError> {
-        Self::spawn_below(config, memory, Path::new("/"))
+        Self::spawn_expecting(config, memory, memory)
     }
 
-    /// [`Self::spawn`] with the files of the machine below `root`.
-    pub(crate) fn spawn_below(
+    /// [`Self::spawn`] where tasks take more than is expected of them: this much memory is lent, and
+    /// `expected` may be expected of a task.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub(crate) fn spawn_expecting(
         config: &WorkerConfig,
         memory: MemoryBudget,
-        root: &Path,
+        expected: MemoryBudget,
     ) -> Result<Self, WorkerError> {
-        Self::begin(config, Worker::spawn(config)?, memory, root)
+        let worker = Worker::spawn_within(config, expected)?;
+        Self::begin(config, worker, memory, Path::new("/"))
     }
 
     /// Starts a child that makes keys, with this much memory.

@@ -46,6 +46,7 @@ fn main() -> Fallible<()> {
                 KeyAccess::Read
             },
             data_bytes_max: None,
+            memory_max: None,
             unconfined: false,
         })?);
     }

@@ -21,8 +21,7 @@ use crate::{
     program::caught, proof_bytes, prove::SegmentProof,
 };
 
-/// Aggregates on the levels of one circuit. The keys and tables of a circuit take memory, so a
-/// process that aggregates holds those of one circuit at a time.
+/// Aggregates on the levels of one circuit. Its keys and tables take memory: see [`crate::tools`].
 pub(crate) struct Aggregator<E = OwnEngine> {
     circuit: Circuit,
     prover: Prover,
@@ -59,10 +58,6 @@ impl<E: ProvingEngine> Aggregator<E> {
             prover,
             engine: PhantomData,
         })
-    }
-
-    pub(crate) fn circuit(&self) -> Circuit {
-        self.circuit
     }
 
     /// Proves that the children, in this order, follow each other.

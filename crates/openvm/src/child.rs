@@ -4,8 +4,8 @@ use std::io;
 
 use myriad_core::{EngineId, EngineName};
 use myriad_engine::{
-    Account, AggregateError, Boundary, EngineFacts, FinalForm, Input, KeyError, Level, Loaded, MemoryBudget,
-    Plan, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
+    Account, AggregateError, Boundary, CHILDREN_MAX, EngineFacts, FinalForm, Input, KeyError, Level, Loaded,
+    MemoryBudget, Plan, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
     worker::{self, Failure, GuestOutput, Reports, ServeError, ServeOptions},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     execute, final_proof, keys, memory,
     own_engine::planned_bytes,
     prove::SegmentProver,
+    tools::Tools,
     truth::{self, Walk},
 };
 
@@ -47,7 +48,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         Ok(Child {
             keys: KeyCache::new(&options.keys),
             job: None,
-            tools: Tools::None,
+            tools: Tools::new(options.memory_max),
             walk: None,
             verifier: None,
             output,
@@ -81,7 +82,7 @@ fn start_background_threads() -> io::Result<()> {
 
 struct Child {
     keys: KeyCache,
-    job: Option<(Program, Input)>,
+    job: Option<Job>,
     tools: Tools,
     /// The execution whose boundaries were asked for last, which goes on if more are.
     walk: Option<Walk>,
@@ -91,13 +92,17 @@ struct Child {
     output: GuestOutput,
 }
 
-/// The tools that the last task left ready for the next of its kind. Only one kind is kept:
-/// together they would not fit a small machine.
-enum Tools {
-    None,
-    Prover(Box<SegmentProver>),
-    Aggregator(Box<Aggregator>),
+struct Job {
+    program: Program,
+    input: Input,
+    loaded: Loaded,
 }
+
+/// Children of the internal-for-leaf nodes of a tree that a child knows nothing of: those above
+/// take most.
+const INTERNAL_FOR_LEAF: usize = CHILDREN_MAX;
+/// Work whose memory nobody predicts: beside it, no more is kept than the tools of the last task.
+const UNKNOWN_BYTES: u64 = u64::MAX;
 
 impl Program {
     /// What others have to know of a job of this program.
@@ -123,9 +128,27 @@ fn configured(config: Option<&str>) -> Result<VmConfig, Failure> {
     Ok(config.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?)
 }
 
-fn job(job: &Option<(Program, Input)>) -> Result<(&Program, &Input), Failure> {
-    let (program, input) = job.as_ref().ok_or(Failure::NothingLoaded)?;
-    Ok((program, input))
+fn job(job: &Option<Job>) -> Result<&Job, Failure> {
+    job.as_ref().ok_or(Failure::NothingLoaded)
+}
+
+impl Job {
+    /// Expected peak memory, in bytes, of the process in a task that makes a proof of which
+    /// `proving` bytes are expected. It verifies the proof, too.
+    fn task_bytes(&self, proving: u64) -> u64 {
+        proving.max(self.loaded.final_peak_bytes(FinalForm::Fast, INTERNAL_FOR_LEAF))
+    }
+}
+
+impl Child {
+    /// [`Job::task_bytes`] where a task leaves the execution that waits as it is.
+    fn beside_walk(&self, job: &Job, proving: u64) -> u64 {
+        match &self.walk {
+            // It has the program's memory, which is in no expectation.
+            Some(_) => UNKNOWN_BYTES,
+            None => job.task_bytes(proving),
+        }
+    }
 }
 
 impl worker::Engine for Child {
@@ -134,19 +157,28 @@ impl worker::Engine for Child {
     }
 
     fn load(&mut self, image: Vec<u8>, config: Option<&str>, encoded: Vec<u8>) -> Result<Loaded, Failure> {
+        // The last job stays until this one is there, whose input is there twice.
+        let held = self.job.as_ref().map_or(0, |job| job.loaded.held_bytes);
+        let files = image.len() + 2 * encoded.len();
+        self.tools
+            .make_room(memory::BASE_BYTES + held.saturating_mul(2) + files as u64);
         let program = Program::load(&image, config)?;
         drop(image);
         let input = Input::decode(&encoded)?;
         drop(encoded);
         // Tools that are ready for a program are ready for its next input, too.
-        let same = |(old, _): &(Program, Input)| old.hash() == program.hash();
+        let same = |old: &Job| old.program.hash() == program.hash();
         if !self.job.as_ref().is_some_and(same) {
-            self.tools = Tools::None;
+            self.tools.clear();
             self.verifier = None;
         }
         self.walk = None;
         let loaded = program.loaded(&input);
-        self.job = Some((program, input));
+        self.job = Some(Job {
+            program,
+            input,
+            loaded: loaded.clone(),
+        });
         Ok(loaded)
     }
 
@@ -156,7 +188,8 @@ impl worker::Engine for Child {
         max_instructions: u64,
         reports: Option<Reports<'_>>,
     ) -> Result<Plan, Failure> {
-        let (program, input) = job(&self.job)?;
+        self.tools.make_room(UNKNOWN_BYTES);
+        let Job { program, input, .. } = job(&self.job)?;
         let taken = || self.output.take();
         let plan = execute::plan(
             program,
@@ -171,7 +204,8 @@ impl worker::Engine for Child {
     }
 
     fn account(&mut self, max_instructions: u64) -> Result<Account, Failure> {
-        let (program, input) = job(&self.job)?;
+        self.tools.make_room(UNKNOWN_BYTES);
+        let Job { program, input, .. } = job(&self.job)?;
         let taken = || self.output.take();
         Ok(accounting::account(
             program,
@@ -183,23 +217,26 @@ impl worker::Engine for Child {
     }
 
     fn execute(&mut self, instructions: u64) -> Result<(), Failure> {
-        let (program, input) = job(&self.job)?;
+        self.tools.make_room(UNKNOWN_BYTES);
+        let Job { program, input, .. } = job(&self.job)?;
         let executed = execute::run(program, input, instructions, &|| self.output.take());
         self.output.take();
         Ok(executed?)
     }
 
     fn boundaries(&mut self, segments: &[Segment]) -> Result<Vec<Boundary>, Failure> {
-        let (program, input) = job(&self.job)?;
+        let Job { program, input, .. } = job(&self.job)?;
         // It copies the program's memory, and a prover's tools are needed only for proving.
-        self.tools = Tools::None;
+        self.tools.clear();
         let boundaries = truth::boundaries(program, input, segments, &mut self.walk);
         self.output.take();
         Ok(boundaries?)
     }
 
     fn prove(&mut self, segment: &Segment) -> Result<Vec<u8>, Failure> {
-        let (program, input) = job(&self.job)?;
+        let job = job(&self.job)?;
+        let expected = job.task_bytes(segment.peak_bytes);
+        let Job { program, input, .. } = job;
         self.walk = None;
         let Self {
             keys,
@@ -208,7 +245,7 @@ impl worker::Engine for Child {
             output,
             ..
         } = self;
-        let prover = tools.prover(program, keys)?;
+        let prover = tools.prover(program, keys, expected)?;
         proven(prover, program, input, segment, || {
             // The guest prints the same text a second time; nobody wants to hear it twice.
             output.take();
@@ -217,8 +254,13 @@ impl worker::Engine for Child {
     }
 
     fn aggregate(&mut self, level: Level, children: &[Vec<u8>]) -> Result<Vec<u8>, Failure> {
-        let (program, _) = job(&self.job)?;
-        let aggregator = self.tools.aggregator(program, &self.keys, Circuit::of(level))?;
+        let job = job(&self.job)?;
+        let node = job
+            .loaded
+            .node_peak_bytes(level, children.len(), INTERNAL_FOR_LEAF);
+        let expected = self.beside_walk(job, node);
+        let (program, circuit) = (&job.program, Circuit::of(level));
+        let aggregator = self.tools.aggregator(program, &self.keys, circuit, expected)?;
         aggregated(aggregator, level, children, || {
             Ok(made_verifier(&mut self.verifier, program, &self.keys)?)
         })
@@ -231,14 +273,17 @@ impl worker::Engine for Child {
         top: &[u8],
         last_segment: &[u8],
     ) -> Result<Vec<u8>, Failure> {
-        let (program, _) = job(&self.job)?;
+        let job = job(&self.job)?;
+        let top_node = job.loaded.final_peak_bytes(form, INTERNAL_FOR_LEAF);
+        let expected = self.beside_walk(job, top_node);
+        let program = &job.program;
+        let circuit = Circuit::InternalRecursive;
         let aggregator = match form {
-            FinalForm::Small => Some(self.tools.aggregator(
-                program,
-                &self.keys,
-                Circuit::InternalRecursive,
-            )?),
-            FinalForm::Fast => None,
+            FinalForm::Small => Some(self.tools.aggregator(program, &self.keys, circuit, expected)?),
+            FinalForm::Fast => {
+                self.tools.make_room(expected);
+                None
+            }
         };
         finished(aggregator, level, top, last_segment, || {
             Ok(made_verifier(&mut self.verifier, program, &self.keys)?)
@@ -246,18 +291,25 @@ impl worker::Engine for Child {
     }
 
     fn statement(&mut self) -> Result<Statement, Failure> {
-        let (program, _) = job(&self.job)?;
-        Ok(made_verifier(&mut self.verifier, program, &self.keys)?.statement())
+        let job = job(&self.job)?;
+        let expected = self.beside_walk(job, 0);
+        self.tools.make_room(expected);
+        Ok(made_verifier(&mut self.verifier, &job.program, &self.keys)?.statement())
     }
 
     fn verify(&mut self, of: &ProofOf, proof: &[u8]) -> Result<Shown, Failure> {
-        let (program, _) = job(&self.job)?;
-        let verifier = made_verifier(&mut self.verifier, program, &self.keys)?;
+        let job = job(&self.job)?;
+        let expected = self.beside_walk(job, 0);
+        self.tools.make_room(expected);
+        let verifier = made_verifier(&mut self.verifier, &job.program, &self.keys)?;
         Ok(verifier.verify(of, proof)?)
     }
 
     fn planned_bytes(&mut self) -> u64 {
-        planned_bytes()
+        match planned_bytes() {
+            0 => 0,
+            proof => proof + self.tools.idle_bytes(),
+        }
     }
 }
 
@@ -327,35 +379,6 @@ fn unsound(level: String, reason: &VerifyError) -> AggregateError {
     AggregateError::Unsound {
         level,
         reason: reason.to_string(),
-    }
-}
-
-impl Tools {
-    fn prover(&mut self, program: &Program, keys: &KeyCache) -> Result<&mut SegmentProver, Failure> {
-        if !matches!(self, Self::Prover(_)) {
-            *self = Self::None;
-            *self = Self::Prover(Box::new(SegmentProver::new(program, keys)?));
-        }
-        match self {
-            Self::Prover(prover) => Ok(prover),
-            _ => unreachable!("made above"),
-        }
-    }
-
-    fn aggregator(
-        &mut self,
-        program: &Program,
-        keys: &KeyCache,
-        circuit: Circuit,
-    ) -> Result<&Aggregator, Failure> {
-        if !matches!(self, Self::Aggregator(a) if a.circuit() == circuit) {
-            *self = Self::None;
-            *self = Self::Aggregator(Box::new(Aggregator::new(program, keys, circuit)?));
-        }
-        match self {
-            Self::Aggregator(aggregator) => Ok(aggregator),
-            _ => unreachable!("made above"),
-        }
     }
 }
 

@@ -39,6 +39,7 @@ mod program;
 mod proof_bytes;
 mod prove;
 mod stdin;
+mod tools;
 mod truth;
 mod verify;
 

@@ -3,9 +3,12 @@
 
 use myriad_engine::{Input, NodeMemory};
 use myriad_swirl::{MemoryModel, Peak, SwirlEngine, SwirlError};
-use openvm_circuit::arch::{
-    PROGRAM_AIR_ID, VirtualMachine, VmBuilder,
-    execution_mode::{SegmentationLimits, metered::segment_ctx::SegmentationCtx},
+use openvm_circuit::{
+    arch::{
+        PROGRAM_AIR_ID, VirtualMachine, VmBuilder,
+        execution_mode::{SegmentationLimits, metered::segment_ctx::SegmentationCtx},
+    },
+    system::program::ProgramExecutionCols,
 };
 use openvm_sdk::SC;
 use openvm_stark_backend::{
@@ -286,6 +289,26 @@ fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> 
     BYTES_PER_INSTRUCTION * instructions as u64
         + BYTES_PER_INITIAL_BYTE * initial_bytes as u64
         + input_bytes as u64
+}
+
+/// Bytes that a prover of segments takes between tasks, at most: all that a process which proves
+/// holds beside its program and its input.
+pub(crate) fn prover_bytes(program: &Program) -> u64 {
+    let instructions = program.exe().program.num_defined_instructions();
+    let cells = size_of::<ProgramExecutionCols<u8>>() * instructions.next_power_of_two();
+    BASE_BYTES + keys_bytes(program.config()) + BYTES_PER_PROGRAM_CELL * cells as u64
+}
+
+/// Bytes that an aggregator takes between tasks, at most: all that a process takes which makes the
+/// smallest node with it.
+pub(crate) fn aggregator_bytes(config: &VmConfig, circuit: Circuit) -> u64 {
+    let of = node_memory(config);
+    let peaks = match circuit {
+        Circuit::Leaf => of.leaf,
+        Circuit::InternalForLeaf => of.internal_for_leaf,
+        Circuit::InternalRecursive => of.internal_recursive,
+    };
+    peaks[0]
 }
 
 /// Expected peak memory, in bytes, of the processes that make nodes and final proofs of programs of

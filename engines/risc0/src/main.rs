@@ -15,6 +15,10 @@ struct Args {
     /// Most bytes of data that the process may map; the system refuses more
     #[arg(long, value_name = "BYTES")]
     data_bytes_max: Option<u64>,
+    /// Bytes of memory that a task may be expected to take, with what is kept for others; this
+    /// engine keeps nothing
+    #[arg(long, value_name = "BYTES")]
+    memory_max: Option<u64>,
     /// Make keys, and do nothing else
     #[arg(long)]
     make_keys: bool,
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         keys: args.keys,
         access,
         data_bytes_max: args.data_bytes_max,
+        memory_max: args.memory_max,
         unconfined: args.unconfined,
     });
     match served {

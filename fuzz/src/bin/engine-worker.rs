@@ -26,6 +26,7 @@ fn main() -> Result<(), ServeError> {
             KeyAccess::Read
         },
         data_bytes_max: (!makes_keys).then_some(DATA_BYTES_MAX),
+        memory_max: None,
         // Fuzzing looks at what a program does, so nothing is forbidden to it.
         unconfined: true,
     })

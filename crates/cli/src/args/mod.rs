@@ -247,6 +247,9 @@ pub struct EngineWorker {
     /// Most bytes of data that the process may map; the system refuses more
     #[arg(long, value_name = "BYTES")]
     pub data_bytes_max: Option<u64>,
+    /// Bytes of memory that a task may be expected to take, with what is kept for others
+    #[arg(long, value_name = "BYTES")]
+    pub memory_max: Option<u64>,
     /// Make keys, and do nothing else
     #[arg(long)]
     pub make_keys: bool,

@@ -14,6 +14,7 @@ pub fn run(args: &EngineWorker) -> Result<(), Error> {
             KeyAccess::Read
         },
         data_bytes_max: args.data_bytes_max,
+        memory_max: args.memory_max,
         unconfined: args.unconfined,
     })?;
     Ok(())

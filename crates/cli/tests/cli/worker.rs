@@ -8,8 +8,8 @@ use std::{
 };
 
 use myriad_engine::{
-    AggregateError, Boundary, CONFIG_BYTES_MAX, ExecuteError, Filling, Input, Level, MemoryBudget, ProofOf,
-    ProveError,
+    AggregateError, Boundary, CONFIG_BYTES_MAX, ExecuteError, Filling, FinalForm, Input, Level, MemoryBudget,
+    ProofOf, ProveError,
     worker::{Failure, Worker, WorkerError},
 };
 use myriad_evm::host::BlockFile;
@@ -159,6 +159,64 @@ fn a_child_proves_for_one_input_after_another() {
     // The device notices while it proves. A proof that does not hold would not be handed out
     // either.
     assert!(reason.contains("do not satisfy their constraints"), "{reason}");
+}
+
+/// A child reads keys whenever it makes tools. So without keys it does only what it has tools for.
+#[test]
+fn a_child_keeps_the_tools_of_other_tasks_as_long_as_memory_allows() {
+    let image = fs::read(guest("fibonacci")).unwrap();
+    let input = Input::from_bytes(1000u32.to_le_bytes().to_vec()).unwrap();
+    let made = data_dir().join("keys");
+    let mut planner = plain_engine_child(&made, &[]);
+    let loaded = planner.load(image.clone(), None, input.clone()).unwrap();
+    let (plan, _) = planner
+        .plan(MemoryBudget::from_bytes(2 << 30), 1_000_000)
+        .unwrap();
+    let segment = &plan.segments[0];
+    let dir = tempfile::tempdir().unwrap();
+    let copy = || {
+        for entry in fs::read_dir(&made).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "keys") {
+                fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    };
+    let start = |memory: u64| {
+        copy();
+        let memory = MemoryBudget::from_bytes(memory);
+        let mut worker = Worker::spawn_within(&worker_config(dir.path(), &[]), memory).unwrap();
+        worker.load(image.clone(), None, input.clone()).unwrap();
+        let (proof, first) = worker.prove(segment).unwrap();
+        let (_, leaf) = worker.aggregate(Level::LEAF, vec![proof.clone()]).unwrap();
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        (worker, proof, first.planned_bytes, leaf.planned_bytes)
+    };
+
+    let (mut worker, proof, first, leaf) = start(8 << 30);
+    let (_, again) = worker.prove(segment).unwrap();
+    assert!(again.planned_bytes > first, "{} > {first}", again.planned_bytes);
+    let (_, second_leaf) = worker.aggregate(Level::LEAF, vec![proof]).unwrap();
+    assert_eq!(
+        second_leaf.planned_bytes, leaf,
+        "both with the prover beside them"
+    );
+
+    // The leaf fits, and nothing beside it.
+    let tight = loaded
+        .node_peak_bytes(Level::LEAF, 1, 1)
+        .max(loaded.final_peak_bytes(FinalForm::Fast, 1));
+    let (mut worker, _, alone, leaf_alone) = start(tight);
+    assert!(leaf_alone < leaf, "{leaf_alone} < {leaf}");
+    match worker.prove(segment) {
+        Err(WorkerError::Failed(failure)) => assert!(failure.is_of_keys(), "{failure}"),
+        other => panic!("{other:?}"),
+    }
+    copy();
+    let (_, again) = worker.prove(segment).unwrap();
+    assert_eq!((alone, again.planned_bytes), (first, first));
 }
 
 /// A requester has strangers' proofs verified in this way: the child says what a proof shows, and

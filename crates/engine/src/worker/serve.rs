@@ -35,6 +35,10 @@ pub struct ServeOptions {
     /// Most bytes that the process may map for its data. The system refuses more, and the process
     /// ends with a message, rather than pushing its neighbours out of memory.
     pub data_bytes_max: Option<u64>,
+    /// Bytes of memory that a task may be expected to take, with all that the engine keeps for
+    /// other kinds of tasks. Nobody enforces it: an engine keeps no more than fits. Without it, an
+    /// engine keeps nothing that the task at hand does not need.
+    pub memory_max: Option<u64>,
     /// Continue if the kernel cannot confine it, or only in part.
     pub unconfined: bool,
 }
@@ -156,7 +160,8 @@ pub trait Engine {
     /// [`Failure::Verify`] if the proof does not count.
     fn verify(&mut self, of: &ProofOf, proof: &[u8]) -> Result<Shown, Failure>;
 
-    /// The most bytes that a proof was planned to take since the last call; zero if there was none.
+    /// The most bytes that a proof was planned to take since the last call, with those of what the
+    /// engine keeps for other kinds of tasks; zero if there was none.
     fn planned_bytes(&mut self) -> u64;
 }
 

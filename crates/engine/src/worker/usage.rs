@@ -21,8 +21,8 @@ pub struct Usage {
     /// Largest resident set during the task, in bytes; none where the system does not say.
     pub peak_bytes: u64,
     /// The part of `peak_bytes` that the engine's model expects of the largest proof of the task,
-    /// in bytes: its traces and all that it allocates. Zero if the task made no proof, or if the
-    /// engine has no such model.
+    /// in bytes: its traces and all that it allocates, and what the engine keeps for other kinds of
+    /// tasks. Zero if the task made no proof, or if the engine has no such model.
     pub planned_bytes: u64,
 }
 

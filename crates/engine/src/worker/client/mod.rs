@@ -25,6 +25,8 @@ use crate::{
 
 /// The argument, behind those of [`WorkerConfig`], that makes a child one that makes keys.
 const MAKE_KEYS: &str = "--make-keys";
+/// The argument, behind those of [`WorkerConfig`], before the memory of tasks.
+const MEMORY_MAX: &str = "--memory-max";
 
 /// The pause between looks at a child that is about to end.
 const WAIT_STEP: Duration = Duration::from_millis(2);
@@ -42,12 +44,22 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a child.
+    /// Starts a child that knows no limit of memory. It keeps nothing that the task at hand does not
+    /// need.
     ///
     /// # Errors
     /// [`WorkerError::Start`]
     pub fn spawn(config: &WorkerConfig) -> Result<Self, WorkerError> {
         Self::start(config, &[])
+    }
+
+    /// Starts a child whose tasks may be expected to take this much memory. It keeps what other
+    /// kinds of tasks need, as long as that fits beside the task at hand.
+    ///
+    /// # Errors
+    /// [`WorkerError::Start`]
+    pub fn spawn_within(config: &WorkerConfig, memory: MemoryBudget) -> Result<Self, WorkerError> {
+        Self::start(config, &[MEMORY_MAX, &memory.bytes().to_string()])
     }
 
     /// Starts a child that makes keys, and nothing else: [`Worker::make_keys`].

@@ -127,6 +127,15 @@ impl Child {
         config.map_err(|e| EngineError::Unwilling(e.to_string()))
     }
 
+    /// The part of the lent memory that tasks may be expected to take.
+    fn memory_expected(&self) -> MemoryBudget {
+        let lent = self.memory.bytes();
+        let offered = self
+            .calibration
+            .map_or(lent, |calibration| calibration.memory_offered(lent));
+        MemoryBudget::from_bytes(offered)
+    }
+
     /// A child that has loaded the job.
     fn loaded(&self, files: &JobFiles) -> Result<Loaded, EngineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -142,7 +151,8 @@ impl Child {
                 // Its memory is wanted for the next one.
                 drop(idle);
                 self.make_keys(files, Filling::Missing)?;
-                LimitedWorker::spawn(self.config(files)?, self.memory).map_err(failed)?
+                LimitedWorker::spawn_expecting(self.config(files)?, self.memory, self.memory_expected())
+                    .map_err(failed)?
             }
         };
         self.watch(&worker, Is::AtTask)?;
