@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench --workspace --bench memory -- [sample-block] [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree 1,2,3]
+//! cargo bench --workspace --bench memory -- --tools [sample-block] [NAME ELF OPENVM_TOML INPUT_FILE]...
 //! ```
 //!
 //! Without programs it takes the fibonacci guest with 400,000 rounds; `sample-block` is a synthetic
@@ -12,8 +13,12 @@
 //! arities, at the first budget. The constants in `memory.rs` are fitted to its table. "proof MiB"
 //! is what the device's model says that the proof alone takes, from the heights of its traces. The
 //! process takes more.
+//!
+//! With `--tools` it measures instead what the tools of each kind of task take between tasks: it
+//! makes the first segment and a node of each circuit twice, in a child that keeps all, and shows
+//! the resident memory of the child when the allocator has given back what each task has freed.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, thread::sleep, time::Duration};
 
 use myriad_engine::{
     Filling, Input, Level, MemoryBudget, Segment,
@@ -46,12 +51,18 @@ fn main() -> Fallible<()> {
                 KeyAccess::Read
             },
             data_bytes_max: None,
-            memory_max: None,
+            memory_max: args
+                .iter()
+                .skip_while(|arg| *arg != "--memory-max")
+                .nth(1)
+                .map(|bytes| bytes.parse())
+                .transpose()?,
             unconfined: false,
         })?);
     }
     let mut budgets = vec![2.0, 4.0];
     let mut tree = None;
+    let mut tools = false;
     let mut subjects = Vec::new();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -61,6 +72,7 @@ fn main() -> Fallible<()> {
                 let arities: Vec<usize> = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 tree = Some(arities.try_into().map_err(|_| "--tree wants three arities")?);
             }
+            "--tools" => tools = true,
             "--budgets" => {
                 let list = args.next().ok_or("--budgets wants a list such as 2,4")?;
                 budgets = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
@@ -92,6 +104,9 @@ fn main() -> Fallible<()> {
             input: Input::from_bytes(400_000u64.to_le_bytes().to_vec())?,
         });
     }
+    if tools {
+        return subjects.iter().try_for_each(measure_tools);
+    }
     println!(
         "| program | task | instructions | Mcells | Minteractions | expected MiB | proof MiB | peak MiB | wall s | cpu s | proof KiB |"
     );
@@ -108,8 +123,49 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
+/// The pause in which the allocator gives back what a task has freed: several of its delays.
+const GIVING_BACK: Duration = Duration::from_secs(5);
+
+/// Shows the resident memory of a child that keeps all tools, between its tasks.
+fn measure_tools(subject: &Subject) -> Fallible<()> {
+    let mut worker = start(subject, Some(MemoryBudget::from_bytes(1 << 40)))?;
+    let mut before = resident_bytes(&worker)?;
+    println!("{}: {} MiB resident", subject.name, before >> 20);
+    let (plan, _) = worker.plan(MemoryBudget::from_bytes(1 << 30), u64::MAX)?;
+    let mut shown = |worker: &Worker, what: &str| {
+        sleep(GIVING_BACK);
+        let now = resident_bytes(worker)?;
+        let more = (now as f64 - before as f64) / f64::from(1 << 20);
+        println!("{what}: {} MiB resident, {more:+.0} MiB", now >> 20);
+        before = now;
+        Fallible::Ok(())
+    };
+    shown(&worker, "plan")?;
+    worker.prepare_verifier()?;
+    shown(&worker, "verifier")?;
+    for _ in 0..2 {
+        let (mut proof, _) = worker.prove(&plan.segments[0])?;
+        shown(&worker, "segment")?;
+        for level in [Level::LEAF, Level::INTERNAL_FOR_LEAF, Level::INTERNAL_RECURSIVE] {
+            proof = worker.aggregate(level, vec![proof])?.0;
+            shown(&worker, &level.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn resident_bytes(worker: &Worker) -> Fallible<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", worker.pid()))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|rest| rest.split_whitespace().next());
+    Ok(kib
+        .ok_or("the system does not say what is resident")?
+        .parse::<u64>()?
+        << 10)
+}
+
 fn measure(subject: &Subject, budget: MemoryBudget, tree: Option<[usize; 3]>) -> Fallible<()> {
-    let mut worker = start(subject)?;
+    let mut worker = start(subject, None)?;
     let (plan, _) = worker.plan(budget, u64::MAX)?;
     let count = plan.segments.len();
     let (_, usage) = worker.boundaries(&plan.segments)?;
@@ -213,7 +269,8 @@ fn keys_dir() -> PathBuf {
     env::temp_dir().join("myriad-bench-keys")
 }
 
-fn start(subject: &Subject) -> Fallible<Worker> {
+/// A child with the job, which keeps what fits into `memory` if that is given.
+fn start(subject: &Subject, memory: Option<MemoryBudget>) -> Fallible<Worker> {
     let config = WorkerConfig {
         engine: facts(),
         command: env::current_exe()?,
@@ -226,7 +283,10 @@ fn start(subject: &Subject) -> Fallible<Worker> {
     if !KeyCache::new(keys_dir()).has(&vm) {
         Worker::spawn_for_keys(&config)?.make_keys(subject.openvm_toml.clone(), Filling::Rotten)?;
     }
-    let mut worker = Worker::spawn(&config)?;
+    let mut worker = match memory {
+        Some(memory) => Worker::spawn_within(&config, memory)?,
+        None => Worker::spawn(&config)?,
+    };
     worker.load(
         subject.image.clone(),
         subject.openvm_toml.clone(),
