@@ -55,7 +55,7 @@ fn main() -> Fallible<()> {
                 .iter()
                 .skip_while(|arg| *arg != "--memory-max")
                 .nth(1)
-                .map(|bytes| bytes.parse())
+                .map(|bytes| bytes.parse::<u64>())
                 .transpose()?,
             unconfined: false,
         })?);

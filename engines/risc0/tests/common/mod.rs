@@ -24,7 +24,7 @@ pub(crate) fn config() -> WorkerConfig {
 
 /// A confined child that has a program, and an input of one number.
 pub(crate) fn worker(elf: &[u8], input: u32) -> Worker {
-    let mut worker = Worker::spawn(&config()).unwrap();
+    let mut worker = Worker::spawn_within(&config(), MEMORY).unwrap();
     let input = Input::from_bytes(input.to_le_bytes().to_vec()).unwrap();
     worker.load(elf, None, input).unwrap();
     worker

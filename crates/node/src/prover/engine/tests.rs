@@ -252,14 +252,16 @@ fn a_child_is_told_of_the_memory_that_tasks_may_be_expected_to_take() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     write_answers(dir);
-    let script = "if [ $0 = --make-keys ]; then cat made; else echo $0 $* > told; cat loaded proof; fi; exec sleep 600";
+    let script = "if [ $0 = --make-keys ]; then cat made
+         else echo $0 $* > told; cat loaded proof; fi
+         exec sleep 600";
     let half = Calibration {
         memory_share: 0.5,
         ..Calibration::unmeasured(1)
     };
+    let (files, piece) = job(dir);
     for (calibration, told) in [(None, MEMORY.bytes()), (Some(half), MEMORY.bytes() / 2)] {
         let child = Child::new(engines(&config(dir, script)), MEMORY, calibration);
-        let (files, piece) = job(dir);
         child.work(&files, &piece).unwrap();
         let said = fs::read_to_string(dir.join("told")).unwrap();
         assert_eq!(said, format!("--memory-max {told}\n"));
