@@ -292,7 +292,7 @@ fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> 
 }
 
 /// Bytes that a prover of segments takes between tasks, at most: all that a process which proves
-/// holds beside its program and its input.
+/// holds beside its program and its input. What it keeps of the program's memory comes on top.
 pub(crate) fn prover_bytes(program: &Program) -> u64 {
     let instructions = program.exe().program.num_defined_instructions();
     let cells = size_of::<ProgramExecutionCols<u8>>() * instructions.next_power_of_two();

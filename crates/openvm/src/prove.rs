@@ -4,7 +4,7 @@
 //! instructions a second, which is cheaper than moving a memory image.
 
 use myriad_engine::{Input, KeyError, ProveError, Segment};
-use myriad_system::{HashRecords, LeanVmBuilder};
+use myriad_system::{HashRecords, KeptBytes, LeanVmBuilder};
 use openvm_circuit::{
     arch::{
         ExitCode, PreflightExecutionOutput, VirtualMachine, VmInstance,
@@ -83,6 +83,7 @@ pub(crate) struct SegmentProver<E = OwnEngine> {
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     own: E,
     hashes: MemoryHashes,
+    kept: KeptBytes,
 }
 
 /// The part that the VM's context of a segment lacks: the chip of the hashes of memory.
@@ -125,7 +126,9 @@ impl<E: ProvingEngine> SegmentProver<E> {
             };
             let builder = LeanVmBuilder {
                 hashes: hashes.records.clone(),
+                ..LeanVmBuilder::default()
             };
+            let kept = builder.kept.clone();
             let made = VirtualMachine::new(stock, builder, key.vm_config.clone(), device_key);
             let vm = made.map_err(|e| e.to_string())?;
             drop(span);
@@ -140,11 +143,17 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 own,
                 hashes,
+                kept,
             })
         };
         caught(make)
             .and_then(|made| made)
             .map_err(|reason| KeyError::Keygen { reason }.into())
+    }
+
+    /// Bytes that it keeps of the memory of the program, as it was at the start of the last segment.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.kept.get()
     }
 
     #[expect(clippy::too_many_lines, reason = "the steps of a proof, in their order")]

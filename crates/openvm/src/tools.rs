@@ -14,9 +14,19 @@ enum Kind {
     Nodes(Circuit),
 }
 
+/// A tool, and the bytes that it takes from the start.
 enum Tool {
-    Prover(Box<SegmentProver>),
-    Aggregator(Box<Aggregator>),
+    Prover(Box<SegmentProver>, u64),
+    Aggregator(Box<Aggregator>, u64),
+}
+
+impl Weighed for Tool {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Prover(prover, bytes) => bytes.saturating_add(prover.kept_bytes()),
+            Self::Aggregator(_, bytes) => *bytes,
+        }
+    }
 }
 
 impl Tools {
@@ -38,12 +48,12 @@ impl Tools {
     ) -> Result<&mut SegmentProver, Failure> {
         let make = || {
             let prover = SegmentProver::new(program, keys)?;
-            Ok::<_, Failure>(Tool::Prover(Box::new(prover)))
+            let bytes = memory::prover_bytes(program);
+            Ok::<_, Failure>(Tool::Prover(Box::new(prover), bytes))
         };
-        let (kind, bytes) = (Kind::Segments, memory::prover_bytes(program));
-        match self.0.at_hand(kind, expected_bytes, bytes, make)? {
-            Tool::Prover(prover) => Ok(prover),
-            Tool::Aggregator(_) => unreachable!("segments have a prover"),
+        match self.0.at_hand(Kind::Segments, expected_bytes, make)? {
+            Tool::Prover(prover, _) => Ok(prover),
+            Tool::Aggregator(..) => unreachable!("segments have a prover"),
         }
     }
 
@@ -57,13 +67,12 @@ impl Tools {
     ) -> Result<&Aggregator, Failure> {
         let make = || {
             let aggregator = Aggregator::new(program, keys, circuit)?;
-            Ok::<_, Failure>(Tool::Aggregator(Box::new(aggregator)))
+            let bytes = memory::aggregator_bytes(program.config(), circuit);
+            Ok::<_, Failure>(Tool::Aggregator(Box::new(aggregator), bytes))
         };
-        let kind = Kind::Nodes(circuit);
-        let bytes = memory::aggregator_bytes(program.config(), circuit);
-        match self.0.at_hand(kind, expected_bytes, bytes, make)? {
-            Tool::Aggregator(aggregator) => Ok(aggregator),
-            Tool::Prover(_) => unreachable!("nodes have an aggregator"),
+        match self.0.at_hand(Kind::Nodes(circuit), expected_bytes, make)? {
+            Tool::Aggregator(aggregator, _) => Ok(aggregator),
+            Tool::Prover(..) => unreachable!("nodes have an aggregator"),
         }
     }
 
@@ -85,42 +94,35 @@ impl Tools {
     }
 }
 
+/// Something whose memory is known. It may be more after each use.
+trait Weighed {
+    fn bytes(&self) -> u64;
+}
+
 /// Things of several kinds that are kept in a limited memory. Those that were not used for longest
 /// go first.
 struct Shelf<K, T> {
     memory_max: Option<u64>,
     /// One of a kind, in the order in which they were used.
-    kept: Vec<Kept<K, T>>,
+    kept: Vec<(K, T)>,
 }
 
-struct Kept<K, T> {
-    kind: K,
-    bytes: u64,
-    thing: T,
-}
-
-impl<K: Copy + PartialEq, T> Shelf<K, T> {
+impl<K: Copy + PartialEq, T: Weighed> Shelf<K, T> {
     /// The thing of a kind, made if it is not there, for a task that is expected to take so many
     /// bytes with it. Before it is made, there is room for the task.
     fn at_hand<E>(
         &mut self,
         kind: K,
         expected_bytes: u64,
-        bytes: u64,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<&mut T, E> {
         self.make_room(expected_bytes, Some(kind));
-        let place = self.kept.iter().position(|kept| kept.kind == kind);
-        let kept = match place {
-            Some(place) => self.kept.remove(place),
-            None => Kept {
-                kind,
-                bytes,
-                thing: make()?,
-            },
+        let thing = match self.kept.iter().position(|(kept, _)| *kept == kind) {
+            Some(place) => self.kept.remove(place).1,
+            None => make()?,
         };
-        self.kept.push(kept);
-        Ok(&mut self.kept.last_mut().expect("pushed above").thing)
+        self.kept.push((kind, thing));
+        Ok(&mut self.kept.last_mut().expect("pushed above").1)
     }
 
     /// Drops what does not fit beside a task that is expected to take so many bytes, in which those
@@ -128,7 +130,7 @@ impl<K: Copy + PartialEq, T> Shelf<K, T> {
     fn make_room(&mut self, expected_bytes: u64, own: Option<K>) {
         let spared = own.or(self.last());
         while !self.fits(expected_bytes, own) {
-            let Some(place) = self.kept.iter().position(|kept| Some(kept.kind) != spared) else {
+            let Some(place) = self.kept.iter().position(|(kind, _)| Some(*kind) != spared) else {
                 return;
             };
             self.kept.remove(place);
@@ -138,18 +140,20 @@ impl<K: Copy + PartialEq, T> Shelf<K, T> {
     fn fits(&self, expected_bytes: u64, own: Option<K>) -> bool {
         match self.memory_max {
             Some(max) => expected_bytes.saturating_add(self.bytes(|kind| Some(kind) != own)) <= max,
-            None => self.kept.iter().all(|kept| Some(kept.kind) == own),
+            None => self.kept.iter().all(|(kind, _)| Some(*kind) == own),
         }
     }
 
     fn last(&self) -> Option<K> {
-        self.kept.last().map(|kept| kept.kind)
+        self.kept.last().map(|(kind, _)| *kind)
     }
 
     /// Bytes of those of some kinds.
     fn bytes(&self, of: impl Fn(K) -> bool) -> u64 {
-        let counted = self.kept.iter().filter(|kept| of(kept.kind));
-        counted.map(|kept| kept.bytes).sum()
+        let counted = self.kept.iter().filter(|(kind, _)| of(*kind));
+        counted
+            .map(|(_, thing)| thing.bytes())
+            .fold(0, u64::saturating_add)
     }
 }
 
@@ -159,9 +163,19 @@ mod tests {
 
     use super::*;
 
-    /// A shelf of things with their letters as names, and how many of them were made.
+    /// A thing of so many bytes.
+    #[derive(Debug, PartialEq)]
+    struct Thing(u64);
+
+    impl Weighed for Thing {
+        fn bytes(&self) -> u64 {
+            self.0
+        }
+    }
+
+    /// A shelf of things with letters as names, and how many of them were made.
     struct Letters {
-        shelf: Shelf<char, char>,
+        shelf: Shelf<char, Thing>,
         made: usize,
     }
 
@@ -178,15 +192,14 @@ mod tests {
         fn after(&mut self, letter: char, expected_bytes: u64) -> String {
             let make = || {
                 self.made += 1;
-                Ok::<_, Infallible>(letter)
+                Ok::<_, Infallible>(Thing(10))
             };
-            let Ok(thing) = self.shelf.at_hand(letter, expected_bytes, 10, make);
-            assert_eq!(*thing, letter);
+            let Ok(_) = self.shelf.at_hand(letter, expected_bytes, make);
             self.kept()
         }
 
         fn kept(&self) -> String {
-            self.shelf.kept.iter().map(|kept| kept.kind).collect()
+            self.shelf.kept.iter().map(|(kind, _)| *kind).collect()
         }
     }
 
@@ -246,8 +259,18 @@ mod tests {
     fn what_cannot_be_made_is_not_kept() {
         let mut letters = Letters::within(Some(100));
         letters.after('a', 50);
-        let made = letters.shelf.at_hand('b', 50, 10, || Err("no keys"));
+        let made = letters.shelf.at_hand('b', 50, || Err("no keys"));
         assert_eq!(made, Err("no keys"));
         assert_eq!(letters.kept(), "a");
+    }
+
+    #[test]
+    fn what_has_grown_is_counted_as_it_is_now() {
+        let mut letters = Letters::within(Some(100));
+        letters.after('a', 50);
+        let Ok(thing) = letters.shelf.at_hand('a', 50, || Ok::<_, Infallible>(Thing(10)));
+        thing.0 = 30;
+        assert_eq!(letters.after('b', 70), "ab");
+        assert_eq!(letters.after('b', 71), "b");
     }
 }

@@ -1,6 +1,9 @@
 //! The chips together, and the builder that puts them in the place of OpenVM's.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use openvm_circuit::{
     arch::{AirInventory, ChipInventoryError, MatrixRecordArena, SystemConfig, VmBuilder, VmChipComplex},
@@ -34,6 +37,21 @@ type Arena = MatrixRecordArena<F>;
 pub struct LeanVmBuilder {
     /// The place for the context of the hashes, which the virtual machine's own lacks.
     pub hashes: HashRecords,
+    /// The place for the bytes that the chips keep.
+    pub kept: KeptBytes,
+}
+
+/// The place where the chips of a virtual machine say how much memory they keep from one segment to
+/// the next.
+#[derive(Clone, Default)]
+pub struct KeptBytes(Arc<AtomicU64>);
+
+impl KeptBytes {
+    /// Bytes of the copy of the program's memory and of the tree over it; zero before the first
+    /// segment.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 impl<E> VmBuilder<E> for LeanVmBuilder
@@ -64,6 +82,7 @@ where
                 memory: MemoryTree::new(config.memory_config.memory_dimensions()),
                 hasher,
                 hashes: self.hashes.clone(),
+                kept: self.kept.clone(),
                 top: Vec::new(),
             },
             inventory,
@@ -83,6 +102,7 @@ pub struct LeanSystem {
     /// The chip that proves the hashes. OpenVM's; it is told none, so that it makes no trace.
     hasher: Arc<Poseidon2PeripheryChip<F>>,
     hashes: HashRecords,
+    kept: KeptBytes,
     /// The nodes above the address spaces at the end of the segment, as a heap.
     top: Vec<Digest>,
 }
@@ -95,7 +115,9 @@ impl SystemChipComplex<Arena, Backend> for LeanSystem {
     /// # Panics
     /// Memory whose cells are not bytes is in use; see [`MemoryTree::update`].
     fn transport_init_memory_to_device(&mut self, memory: &GuestMemory) {
-        if let Err(reason) = self.memory.update(&memory.memory) {
+        let updated = self.memory.update(&memory.memory);
+        self.kept.0.store(self.memory.kept_bytes(), Relaxed);
+        if let Err(reason) = updated {
             panic!("{reason}");
         }
     }

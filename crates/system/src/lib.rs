@@ -28,7 +28,7 @@ mod records;
 mod touched;
 mod tree;
 
-pub use chips::{LeanSystem, LeanVmBuilder};
+pub use chips::{KeptBytes, LeanSystem, LeanVmBuilder};
 pub use records::HashRecords;
 pub use tree::MemoryTree;
 

@@ -124,6 +124,11 @@ impl MemoryTree {
         Ok(self.root())
     }
 
+    /// Bytes of memory that it keeps from one look to the next.
+    pub fn kept_bytes(&self) -> u64 {
+        self.spaces.iter().map(Space::kept_bytes).sum()
+    }
+
     fn root(&self) -> Digest {
         self.node(self.dimensions.overall_height(), 0)
     }
@@ -155,6 +160,12 @@ impl MemoryTree {
 }
 
 impl Space {
+    fn kept_bytes(&self) -> u64 {
+        let of_level = |level: &Level| bytes_of(&level.0);
+        let nodes = self.levels.iter().map(of_level).sum::<usize>();
+        (bytes_of(&self.pages) + nodes) as u64
+    }
+
     /// `zeros` are the roots of all-zero memory from the height of a block on.
     fn update(&mut self, memory: &[u8], hasher: &Hasher, zeros: &[Digest]) {
         self.pages.resize(memory.len().div_ceil(PAGE_SIZE), None);
@@ -202,6 +213,11 @@ impl Space {
             digests = hasher.compress(&pairs);
         }
     }
+}
+
+/// Bytes of pages, and of the list of them.
+fn bytes_of<P>(pages: &[Option<Box<P>>]) -> usize {
+    size_of_val(pages) + pages.iter().flatten().count() * size_of::<P>()
 }
 
 /// The blocks of a page that are different. The last page of a small address space is cut short.
@@ -315,6 +331,23 @@ mod tests {
         assert_eq!(space.pages.iter().flatten().count(), 1);
         let pages = |level: &Level| level.0.iter().flatten().count();
         assert!(space.levels.iter().all(|level| pages(level) == 1));
+    }
+
+    #[test]
+    fn it_takes_an_eighth_more_than_the_memory_that_is_in_use() {
+        const USED: usize = 8 << 20;
+        let config = MemoryConfig::default();
+        let mut memory: AddressMap = AddressMap::from_mem_config(&config);
+        let mut tree = MemoryTree::new(config.memory_dimensions());
+        let mut kept_with = |used: usize| {
+            memory.mem[MEMORY].as_mut_slice()[..used].fill(1);
+            assert!(tree.update(&memory).is_ok());
+            tree.kept_bytes()
+        };
+        let before = kept_with(0);
+        let more = kept_with(USED) - before;
+        let nodes = more.checked_sub(USED as u64).unwrap();
+        assert!(nodes.abs_diff(USED as u64 / 8) < 64 << 10, "{nodes}");
     }
 
     #[test]
