@@ -21,7 +21,7 @@ const PROPOSED_GB: [(u32, f64); 2] = [(18, 2.0), (19, 4.0)];
 /// The speed of a core of an i7-5500U beside one of the reference. It is an assumption: nobody here
 /// has measured one. The processor is of 2015, and has AVX2 and no AVX-512.
 const HOME_SPEED: f64 = 0.5;
-/// Worlds of a scenario here. RISC Zero's tasks take minutes, so its worlds differ little.
+/// Worlds of a scenario here: fewer than elsewhere, since both engines are simulated.
 const SEEDS: u64 = 3;
 
 /// User cycles for each unit of gas of the guest `evm-block-risc0`, on average over the three
@@ -214,7 +214,7 @@ fn block(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say(&format!(
         "A block of 30 M gas on 10,000 machines of 4 GiB takes {} and {:.1} core hours with OpenVM. With RISC Zero, it takes {with_risc0} \
          and {:.0} core hours: {CYCLES_PER_GAS} user cycles for each unit of gas by `evm-block-risc0`, each with the costs of \
-         `fibonacci-risc0`. Keccak in software takes most of these cycles ([Engines](../ENGINES.md#blocks-on-risc-zero)). So OpenVM proves \
+         `fibonacci-risc0`. Keccak in software must be most of these cycles ([Engines](../ENGINES.md#blocks-on-risc-zero)). So OpenVM proves \
          a block sooner on weak machines, and with {:.0} times less work.",
         seconds(times[0]),
         openvm.core_hours(),
