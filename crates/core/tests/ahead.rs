@@ -119,16 +119,6 @@ fn a_late_peer_keeps_nobody_waiting() {
 /// refused if the first stood for both, and the other slow machine be woken, and so on for ever.
 #[test]
 fn a_machine_gets_the_task_that_it_was_woken_for() {
-    is_woken_and_gets_it(Duration::ZERO);
-}
-
-/// The small task was left for long by then, and the large one was not.
-#[test]
-fn a_machine_gets_the_task_that_was_left_for_long() {
-    is_woken_and_gets_it(SECOND * 3);
-}
-
-fn is_woken_and_gets_it(after: Duration) {
     let arities = Arities {
         leaf: 2,
         internal_for_leaf: 3,
@@ -169,7 +159,6 @@ fn is_woken_and_gets_it(after: Duration) {
     for number in [SLOW, 3] {
         assert!(waits(&desk.ask(peer(number), offer_of(500))), "{number}");
     }
-    desk.pass(after);
     let (peer, task, why) = (fast(2), task(leaf(2)), Return::Stopping);
     let outputs = desk.input(Input::Returned { peer, task, why });
     let [slow] = woken(&outputs)[..] else {

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! myriad bench --quick --out docs/report/profiles/risc0-machine.json
-//! myriad bench --engine risc0 --memory 16GiB --out docs/report/profiles/risc0.json
+//! myriad bench --engine risc0 --threads 2 --memory 4GiB --out docs/report/profiles/risc0.json
 //! ```
 
 use std::sync::LazyLock;

@@ -50,9 +50,9 @@ fn text(output: &Output) -> String {
         .concat()
 }
 
-/// The parent of a process and its CPU time in clock ticks, if it is a child of this engine whose
-/// keys are in the folder.
-fn engine(pid: &str, dir: &Path) -> Option<(String, u64)> {
+/// The CPU time of a process in clock ticks, if it is a child of this engine whose keys are in the
+/// folder.
+fn engine_ticks(pid: &str, dir: &Path) -> Option<u64> {
     let of = Path::new("/proc").join(pid);
     let command = fs::read(of.join("cmdline")).ok()?;
     let mut args = command.split(|&byte| byte == 0);
@@ -67,8 +67,7 @@ fn engine(pid: &str, dir: &Path) -> Option<(String, u64)> {
     // The fields after the name: the state, the parent, and at places 11 and 12 user and system
     // time.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse().ok()?;
-    Some(((*fields.get(1)?).to_owned(), ticks))
+    fields.get(11)?.parse().ok()
 }
 
 /// Kills a child that proves, once there is one.
@@ -76,7 +75,7 @@ fn kill_a_child(dir: &Path, mut over: impl FnMut() -> Option<ExitStatus>) {
     loop {
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let pid = entry.file_name().to_string_lossy().into_owned();
-            if engine(&pid, dir).is_some_and(|(_, ticks)| ticks > PROVING_TICKS) {
+            if engine_ticks(&pid, dir).is_some_and(|ticks| ticks > PROVING_TICKS) {
                 assert!(
                     Command::new("kill")
                         .args(["-9", &pid])

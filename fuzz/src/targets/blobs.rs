@@ -1,7 +1,9 @@
 //! Blobs between peers: the request for one, and the answer.
 
 use myriad_net::blob::{self, BlobRef, BlobStore, FetchLimits, ServeLimits};
+use tempfile::TempDir;
 
+use super::scratch;
 use crate::streams::Fed;
 
 /// Waits for what is there at once.
@@ -13,8 +15,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// A blob of three groups, and where it is.
-fn shared() -> (tempfile::TempDir, BlobStore, BlobRef) {
-    let dir = tempfile::tempdir().expect("a folder");
+fn shared() -> (TempDir, BlobStore, BlobRef) {
+    let dir = scratch();
     let store = BlobStore::open(dir.path(), 1 << 20).expect("it opens");
     let bytes: Vec<u8> = (0..40_000_u32).flat_map(u32::to_le_bytes).take(40_000).collect();
     let blob = store.put(&bytes).expect("there is room");
@@ -37,7 +39,7 @@ pub(super) fn blob_requests() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn blob_request(bytes: &[u8]) -> bool {
-    thread_local!(static SHARED: (tempfile::TempDir, BlobStore, BlobRef) = shared());
+    thread_local!(static SHARED: (TempDir, BlobStore, BlobRef) = shared());
     SHARED.with(|(_, store, blob)| {
         let mut stream = Fed::new(bytes);
         let served = block_on(blob::serve(store, &mut stream, &ServeLimits::default()));
@@ -58,7 +60,7 @@ pub(super) fn blob_answers() -> Vec<Vec<u8>> {
 /// Nothing but the blob itself is kept under its name, whatever is answered.
 pub(super) fn blob_answer(bytes: &[u8]) -> bool {
     let (_dir, _, want) = shared();
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = scratch();
     let store = BlobStore::open(dir.path(), 1 << 20).expect("it opens");
     let mut stream = Fed::new(bytes);
     let fetched = block_on(blob::fetch(

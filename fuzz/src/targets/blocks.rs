@@ -14,6 +14,7 @@ use myriad_evm::{
     validate,
 };
 
+use super::scratch;
 use crate::rpc;
 
 fn sample_block() -> BlockFile {
@@ -27,7 +28,7 @@ fn sample_block() -> BlockFile {
 }
 
 pub(super) fn block_files() -> Vec<Vec<u8>> {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = scratch();
     let path = dir.path().join("block.json");
     let file = sample_block();
     file.write(&path).expect("there is room");

@@ -12,7 +12,7 @@ use myriad_node::{
 };
 use myriad_sim::fleet::ScenarioFile;
 
-use super::{JOB, blob_ref, engine::a_segment, postcard_of, posted};
+use super::{JOB, blob_ref, engine::a_segment, postcard_of, posted, scratch};
 
 /// A row of each table that a requester keeps, with the number of its table before it.
 pub(super) fn journal_rows() -> Vec<Vec<u8>> {
@@ -83,7 +83,7 @@ pub(super) fn records() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn record(bytes: &[u8]) -> bool {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = scratch();
     let folder = dir.path().join("jobs").join(JOB.to_string());
     fs::create_dir_all(&folder).expect("there is room");
     fs::write(folder.join("job.json"), bytes).expect("there is room");
@@ -100,7 +100,7 @@ pub(super) fn statuses() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn status(bytes: &[u8]) -> bool {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = scratch();
     fs::write(dir.path().join("status.json"), bytes).expect("there is room");
     StatusFile::read(dir.path()).is_ok()
 }

@@ -15,6 +15,7 @@ use myriad_net::{
     wire::{Hello, Request, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tempfile::TempDir;
 
 pub use engine::VMEXE;
 
@@ -80,6 +81,14 @@ fn postcard_of<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]
 
 fn posted<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("plain data")
+}
+
+/// A folder for what one input makes, in memory where the system has such a folder: what is
+/// written to be durable would otherwise wait for the disk at each of thousands of inputs, for
+/// minutes where the disk is busy.
+fn scratch() -> TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
 const JOB: JobId = JobId([0xaa; 32]);

@@ -355,6 +355,29 @@ fn prover(myriad: &Installed, place: usize, address: &str, more: &[&str]) -> std
     prover
 }
 
+/// The engines that a prover greets with once it is started, and what it has said until its end.
+async fn greeted(
+    mut prover: std::process::Command,
+    myriad: &Installed,
+    events: &mut tokio::sync::mpsc::UnboundedReceiver<Event>,
+) -> (Vec<String>, String) {
+    let log = myriad.dir.path().join("log");
+    let mut prover = prover.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    let greeted = async {
+        loop {
+            if let Event::Greeted { hello, .. } = events.recv().await.unwrap() {
+                return hello.engines;
+            }
+        }
+    };
+    let greeted = timeout(PATIENCE, greeted).await;
+    drop(prover.stdin.take());
+    prover.wait().unwrap();
+    let log = fs::read_to_string(&log).unwrap();
+    let greeted = greeted.unwrap_or_else(|_| panic!("no greeting:\n{log}"));
+    (greeted.iter().map(|id| id.name.to_string()).collect(), log)
+}
+
 /// A job of an engine goes to provers that greet with it, and to no others. A binary that answers
 /// nothing, such as one of another build, would fail each lease.
 #[test]
@@ -404,27 +427,7 @@ fn a_prover_greets_with_the_engines_that_it_lends_and_that_answer() {
         .enumerate()
         {
             make(beside);
-            let log = fs::File::create(myriad.dir.path().join("log")).unwrap();
-            let mut prover = prover(&myriad, place, &address, args)
-                .stderr(log)
-                .spawn()
-                .unwrap();
-            let greeted = async {
-                loop {
-                    if let Event::Greeted { hello, .. } = events.recv().await.unwrap() {
-                        return hello.engines;
-                    }
-                }
-            };
-            let greeted = timeout(PATIENCE, greeted).await;
-            drop(prover.stdin.take());
-            prover.wait().unwrap();
-            let log = fs::read_to_string(myriad.dir.path().join("log")).unwrap();
-            let names: Vec<String> = greeted
-                .unwrap_or_else(|_| panic!("no greeting:\n{log}"))
-                .iter()
-                .map(|id| id.name.to_string())
-                .collect();
+            let (names, log) = greeted(prover(&myriad, place, &address, args), &myriad, &mut events).await;
             assert_eq!(names, expected, "{log}");
             assert_eq!(log.contains("left out"), !said.is_empty(), "{log}");
             for said in said {

@@ -43,6 +43,24 @@ pub(super) fn unproven_origin(state: &PeerState) -> Option<u64> {
     state.offer.origin.filter(|_| !state.is_proven())
 }
 
+/// A task for a peer that failed at it before, of a job that leaves none for others: it may succeed
+/// now, and there may be no others to try it.
+fn failed_before(
+    jobs: &[(&JobId, &Job)],
+    offer: &Offer,
+    left: &[TaskRef],
+    (peer, merit): (Peer, u32),
+) -> Option<TaskRef> {
+    jobs.iter().find_map(|&(&id, job)| {
+        if left.iter().any(|task| task.job == id) {
+            return None;
+        }
+        let reserved = |task| job.task(task).is_reserved(peer, merit);
+        let task = job.ready.best(offer.memory, reserved)?;
+        Some(TaskRef { job: id, task })
+    })
+}
+
 /// Why no task of these jobs is for an offer.
 fn nothing_for(jobs: &[(&JobId, &Job)], offer: &Offer) -> Refusal {
     let least = jobs.iter().filter_map(|(_, job)| job.ready.least_memory()).min();
@@ -195,14 +213,13 @@ impl Requester {
                 let least = job.least_rank_beside(ready);
                 best = job.ready.best_below(least, offer.memory, barred);
             }
-            let own = woken.filter(|own| own.job == id && job.tree.contains(own.task) && !barred(own.task));
-            let own = own.filter(|own| self.is_still_for(now, &jobs, (job, own.task), peer));
-            if best.is_none()
-                && let Some(own) = own
-            {
-                timely = !job.was_left_for_long(own.task, now);
+            if best.is_none() {
+                best = self
+                    .still_for(now, &jobs, (id, job), woken, peer)
+                    .filter(|&own| !barred(own));
+                timely = best.is_none_or(|own| !job.was_left_for_long(own, now));
             }
-            let Some(ready) = best.or(own.map(|own| own.task)) else {
+            let Some(ready) = best else {
                 continue;
             };
             let rank = job.task(ready).rank;
@@ -235,36 +252,31 @@ impl Requester {
             }
             self.fruitless.note(now, like);
         }
-        // A task at which this peer failed before may succeed now, and there may be no others to
-        // try it.
-        let leaves_some = |id| left.iter().any(|task: &TaskRef| task.job == id);
-        let again = jobs.iter().find_map(|&(&id, job)| {
-            let job = Some(job).filter(|_| !leaves_some(id))?;
-            let reserved = |task| job.task(task).is_reserved(peer, merit);
-            let task = job.ready.best(offer.memory, reserved)?;
-            Some(TaskRef { job: id, task })
-        });
-        if let Some(task) = again {
+        if let Some(task) = failed_before(&jobs, offer, left, (peer, merit)) {
             return Ok(Pick::new(task, Duration::ZERO));
         }
         Err(nothing_for(&jobs, offer))
     }
 
-    /// Whether a peer that was woken for a task can have it. The first of a level that is left
+    /// The task that a peer was woken for, if it can have it. The first of a level that is left
     /// stands for all of it, but this one may be smaller: nobody would end it sooner. If the peer
     /// did not get it, the next one would be woken for it, and not get it either, and so on. As on
     /// waking, a task that was left for long is for anybody.
-    fn is_still_for(
+    fn still_for(
         &self,
         now: Time,
         jobs: &[(&JobId, &Job)],
-        (job, task): (&Job, TaskId),
+        (id, job): (JobId, &Job),
+        woken: Option<TaskRef>,
         peer: Peer,
-    ) -> bool {
+    ) -> Option<TaskId> {
+        let task = woken
+            .filter(|own| own.job == id && job.tree.contains(own.task))?
+            .task;
         let own = job.task(task);
         let memory = self.peers.get(&peer).map_or(0, |state| state.offer.memory);
         let left = || !job.was_left_for_long(task, now) && self.is_left_by(now, jobs, (job, task), peer);
-        own.is_idle() && own.cost.memory <= memory && !left()
+        (own.is_idle() && own.cost.memory <= memory && !left()).then_some(task)
     }
 
     /// Whether a machine without a task of its own will have one in a moment. A machine that takes

@@ -1,7 +1,7 @@
 //! A receipt that Myriad's engine for RISC Zero has made is valid for a release of RISC Zero.
 //!
-//! `tests/demo.risc0.receipt` is the result of `myriad demo --engine risc0 --provers 2`. Whoever
-//! changes the form of receipts makes it anew, with `IMAGE_ID` from `myriad verify`.
+//! `tests/demo.risc0.receipt` proves the program and the input of `myriad demo --engine risc0`.
+//! Whoever changes the form of receipts makes it anew, with `IMAGE_ID` from `myriad verify`.
 
 use hex::FromHex;
 use risc0_zkvm::Digest;
