@@ -1,12 +1,14 @@
 //! Measures the real memory and time of every kind of task, beside the engine's expectation.
 //!
 //! ```text
-//! cargo bench --workspace --bench memory -- [sample-block] [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree 1,2,3]
-//! cargo bench --workspace --bench memory -- --tools [sample-block] [NAME ELF OPENVM_TOML INPUT_FILE]...
+//! cargo bench --workspace --bench memory -- [PROGRAM]... [--budgets 2,4] [--tree 1,2,3]
+//! cargo bench --workspace --bench memory -- --tools [PROGRAM]...
 //! ```
 //!
-//! Without programs it takes the fibonacci guest with 400,000 rounds; `sample-block` is a synthetic
-//! block of 20 transactions. `-` stands for no `openvm.toml`; the input file's bytes are the input.
+//! A program is `NAME ELF OPENVM_TOML INPUT_FILE`, where `-` stands for no `openvm.toml`, and the
+//! input file's bytes are the input. `sample-block` is a synthetic block of 20 transactions, and
+//! `sample-block-precompiles` the same for the guest's other variant. Without programs it takes the
+//! fibonacci guest with 400,000 rounds.
 //!
 //! For each program and budget (in GiB) it proves the first, the middle and the largest segment,
 //! and finds the boundaries of all. With `--tree` it also makes the nodes of a tree of these
@@ -77,12 +79,8 @@ fn main() -> Fallible<()> {
                 let list = args.next().ok_or("--budgets wants a list such as 2,4")?;
                 budgets = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
-            "sample-block" => subjects.push(Subject {
-                name: arg,
-                image: fs::read("guests/elf/evm-block.elf")?,
-                openvm_toml: Some(fs::read_to_string("guests/elf/evm-block.openvm.toml")?),
-                input: Input::from_bytes(sample::generate(&SampleSpec::default())?.to_input()?.encode())?,
-            }),
+            "sample-block" => subjects.push(sample_block(arg, "evm-block")?),
+            "sample-block-precompiles" => subjects.push(sample_block(arg, "evm-block-precompiles")?),
             _ => {
                 let mut next = || args.next().ok_or("a program is NAME ELF OPENVM_TOML INPUT_FILE");
                 let (elf, toml, input) = (next()?, next()?, next()?);
@@ -121,6 +119,17 @@ fn main() -> Fallible<()> {
         }
     }
     Ok(())
+}
+
+/// A synthetic block, for a variant of the guest.
+fn sample_block(name: String, guest: &str) -> Fallible<Subject> {
+    let input = sample::generate(&SampleSpec::default())?.to_input()?;
+    Ok(Subject {
+        name,
+        image: fs::read(format!("guests/elf/{guest}.elf"))?,
+        openvm_toml: Some(fs::read_to_string(format!("guests/elf/{guest}.openvm.toml"))?),
+        input: Input::from_bytes(input.encode())?,
+    })
 }
 
 /// The pause in which the allocator gives back what a task has freed: several of its delays.
