@@ -55,7 +55,7 @@ impl Choice {
     }
 }
 
-/// What says which engine a program is for.
+/// The signs that show which engine a program is for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signs<'a> {
     /// The user's word.
@@ -85,7 +85,7 @@ pub struct OwnEngine {
     starts: Starts,
 }
 
-/// What starts a child of an engine.
+/// The command or the binary that starts a child of an engine.
 #[derive(Clone, Debug)]
 enum Starts {
     /// A command of this binary.
@@ -140,7 +140,7 @@ pub enum NoEngine {
     Binary(#[from] NoBinary),
 }
 
-/// A job, a program or a setting wants an engine that this machine has not.
+/// A job, a program or a setting wants an engine that this machine lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("this machine has no engine `{wanted}`, but {}: {}", has(.there), advice(.wanted))]
 pub struct Missing {
@@ -186,8 +186,8 @@ pub struct NoBinary {
 #[derive(Clone, Debug)]
 pub struct OwnEngines {
     there: Vec<OwnEngine>,
-    /// Why RISC Zero's is not, where the user has named its binary. Commands that need another
-    /// engine go on.
+    /// The reason for which RISC Zero's engine is missing although the user has named its binary.
+    /// Commands that need another engine go on.
     no_risc0: Option<NoBinary>,
 }
 

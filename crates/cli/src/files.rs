@@ -65,7 +65,7 @@ impl ProgramFile {
     /// A program of the user's own, for this engine.
     ///
     /// # Errors
-    /// Of OpenVM's, see [`Program::load`].
+    /// A program for OpenVM that [`Program::load`] refuses.
     pub fn of(
         engine: EngineName,
         name: String,

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Starts a child, and has it answer.
 ///
 /// # Errors
-/// What it did instead, in words that follow the path of its binary.
+/// The child's behaviour in place of an answer, in words that follow the path of its binary.
 pub fn greet(config: &WorkerConfig, memory: MemoryBudget) -> Result<(), String> {
     greet_within(config, memory, PATIENCE)
 }

@@ -1,7 +1,8 @@
 //! The settings of a run, from four layers: defaults < `myriad.toml` in the working folder <
 //! `MYRIAD_*` variables < flags. Every command that works with keys or children loads them.
 //!
-//! Whoever made the working folder may have made the file. So it may not name what is executed.
+//! A stranger may have made the working folder, and the file with it. So the file may not name a
+//! binary.
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},

@@ -33,7 +33,7 @@ struct OfJob {
     peers: BTreeSet<Peer>,
     /// The holders that wait, with the memory of each.
     waiting: BTreeMap<Order, u64>,
-    /// How long others would fetch the files.
+    /// The time in which a peer without the files would fetch them.
     spared: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Holders {
         self.of_peer.entry(peer).or_default().push(job);
     }
 
-    /// Others than the holders of a job's files would fetch them for so long.
+    /// Sets the time in which a peer without a job's files would fetch them.
     pub(crate) fn set_spared(&mut self, job: JobId, spared: Duration) {
         if let Some(of_job) = self.jobs.get_mut(&job) {
             of_job.spared = spared;

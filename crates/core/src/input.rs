@@ -90,8 +90,8 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub struct JobSpec {
     pub id: JobId,
-    /// One that [grows](Tree::growing), if the execution is not over: the job has only segments
-    /// until [`Input::Settle`].
+    /// The job's tree. It [grows](Tree::growing) if the execution is not over: the job has only
+    /// segments until [`Input::Settle`].
     pub tree: Tree,
     /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,

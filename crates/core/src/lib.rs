@@ -2,8 +2,8 @@
 //! its end.
 //!
 //! This crate does no I/O, reads no clock, draws no random numbers and knows no zkVM. A
-//! [`Requester`] is told what happened, and says what to do; the network and a simulator drive the
-//! same code. *Two requesters that are told the same say the same.*
+//! [`Requester`] takes what happened as its input, and its output is what to do; the network and a
+//! simulator drive the same code. *Two requesters with the same inputs have the same outputs.*
 //!
 //! The life of a task:
 //!

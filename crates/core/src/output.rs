@@ -94,9 +94,9 @@ pub enum Revocation {
     JobFailed,
     #[error("this machine is banned")]
     Banned,
-    #[error("a proof that it is made of turned out to be none")]
+    #[error("a proof that this task takes turned out to be unusable")]
     Refuted,
-    #[error("a proof that it is made of has to be made anew")]
+    #[error("a proof that this task takes has to be made again")]
     Lost,
 }
 

@@ -241,7 +241,7 @@ impl Parked {
         self.files.forget_peer(peer);
     }
 
-    /// Others than the holders of a job's files would fetch them for so long.
+    /// Sets the time in which a peer without a job's files would fetch them.
     pub(crate) fn set_spared(&mut self, job: JobId, spared: Duration) {
         self.files.set_spared(job, spared);
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-/// All of something, in thousandths.
+/// The whole of a quantity, in thousandths.
 pub(crate) const ONE: u32 = 1000;
 
 /// How often the same task is given out.

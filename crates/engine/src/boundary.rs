@@ -17,10 +17,9 @@ pub struct Root(pub [u32; 8]);
 /// digest covers the pc has a pc of 0 everywhere.
 ///
 /// The boundary of a piece that terminates has to commit to what the program reveals: a stranger's
-/// node over the last segment is compared with the truth by its boundary alone. Of OpenVM, the
-/// final memory root does. An engine whose state after the end is the same whatever was revealed
-/// folds a digest of it into [`Self::final_root`], both where it finds the truth and where it
-/// verifies.
+/// node over the last segment is compared with the truth by its boundary alone. OpenVM's final
+/// memory root does so. An engine whose state after the end is the same whatever was revealed folds
+/// a digest of it into [`Self::final_root`], both where it finds the truth and where it verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boundary {
     pub initial_pc: u32,

@@ -10,7 +10,8 @@ use thiserror::Error;
 /// Most bytes that an error quotes of a text whose length a stranger has chosen.
 const QUOTED_BYTES_MAX: usize = 512;
 
-/// A text for an error. Of a long one, it is the start, with the number of all bytes.
+/// The text as an error quotes it. A long text is cut to its start, with the number of all its
+/// bytes.
 pub fn quoted(text: &str) -> String {
     if text.len() <= QUOTED_BYTES_MAX {
         return text.into();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and
 /// up for internal-recursive ones. The children of a node are all one level below it; segment
 /// proofs are level 0. The three kinds are those of OpenVM's tree, each with a circuit of its own;
-/// another engine may make nodes of all kinds alike. An engine says which of them its programs have
-/// how many children on: [`Loaded::most_children`](crate::Loaded::most_children).
+/// another engine may make nodes of all kinds alike. An engine says for each level how many
+/// children a node may have: [`Loaded::most_children`](crate::Loaded::most_children).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Level(u8);
 

@@ -37,7 +37,7 @@ pub struct NodeMemory {
     /// [`Self::internal_recursive`] where the internal-for-leaf nodes of the tree have one child
     /// each: the proofs below are smaller.
     pub internal_recursive_over_ones: Vec<u64>,
-    /// Of the process that makes a final proof of [`FinalForm::Fast`].
+    /// Expected peak memory of the process that makes a final proof of [`FinalForm::Fast`].
     pub fast_final: u64,
 }
 

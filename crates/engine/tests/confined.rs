@@ -282,7 +282,7 @@ fn trace(surroundings: &Surroundings) -> io::Result<()> {
     )
 }
 
-/// No bytes of it: whether it may is looked at all the same.
+/// Reads no bytes of another process: the system checks the permission all the same.
 fn read_memory(surroundings: &Surroundings) -> io::Result<()> {
     call(libc::SYS_process_vm_readv, &[surroundings.victim.into()])
 }
@@ -308,7 +308,7 @@ fn map_code(_: &Surroundings) -> io::Result<()> {
     map(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE)
 }
 
-/// It would not count for the limit of data.
+/// Maps shared memory, which would not count for the limit of data.
 fn map_shared(_: &Surroundings) -> io::Result<()> {
     map(libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
 }

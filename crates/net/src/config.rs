@@ -129,7 +129,7 @@ pub enum StartError {
     Address { text: String, reason: String },
     #[error("cannot listen on {address}: {reason}; name another address with --listen")]
     Listen { address: String, reason: String },
-    #[error("this machine has {actual} engines, and {ENGINES_MAX} are allowed: more fit no greeting")]
+    #[error("this machine has {actual} engines, and a greeting has room for {ENGINES_MAX}: lend fewer")]
     Engines { actual: usize },
     #[error("the network cannot be started: {0}")]
     Setup(String),

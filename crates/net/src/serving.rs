@@ -21,8 +21,8 @@ use crate::{
     slots::{Regard, Visitors},
 };
 
-/// Turning streams away is work too. Of the streams beyond the places, this many at once are told
-/// when to come again. The rest are closed.
+/// Turning streams away is work too. When all places are taken, this many further streams at once
+/// hear when to come again. The rest are closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// The time after which a stream that was turned away should come again.
 const RETRY_MS: u32 = 500;
@@ -155,7 +155,7 @@ struct Place {
     places: Arc<Mutex<Places>>,
     peer: PeerId,
     is_stranger: bool,
-    /// What it counts for beside its peer.
+    /// The party that the place counts for, beside its peer.
     origin: Option<Origin>,
 }
 
@@ -163,7 +163,7 @@ fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One less; what has none is forgotten.
+/// Takes one from a count, and forgets a count of zero.
 fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;

@@ -65,7 +65,7 @@ pub enum ProgramError {
     #[error("the program has {actual} {what}, and {max} are allowed; build a smaller one")]
     TooMuch { what: String, actual: u64, max: u64 },
     #[error(
-        "the program has an instruction that its VM configuration does not: {reason}; name the extension in \
+        "the program has an instruction that its VM configuration lacks: {reason}; name the extension in \
          openvm.toml"
     )]
     Unsupported { reason: String },

@@ -97,7 +97,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
 mod tests {
     use super::*;
 
-    /// Else the caller of the child that verifies it would not get to know whose fault it is.
+    /// With a longer error, the caller of the child that verifies would not learn whose fault it
+    /// is.
     #[test]
     fn a_long_text_in_a_false_proof_makes_no_long_error() {
         let long = "x".repeat(100 << 10);

@@ -1,8 +1,8 @@
 //! The engine of Myriad for OpenVM: execute, segment, prove, aggregate, verify.
 //!
-//! This is the only crate that knows OpenVM's VM and SDK, and the binary is the only one that
-//! depends on it. To the others it is one of the engines of [`myriad_engine`]: its work is done by
-//! child processes ([`serve`]), and no type, error or trait of OpenVM crosses their pipes. It never
+//! This crate alone drives OpenVM's VM and SDK, and only the binary and the fuzz targets depend on
+//! it. To the others it is one of the engines of [`myriad_engine`]: its work is done by child
+//! processes ([`serve`]), and no type, error or trait of OpenVM crosses their pipes. It never
 //! touches the network. On disk it touches only the folder of the [`KeyCache`] that its caller
 //! names.
 //!

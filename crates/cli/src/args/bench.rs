@@ -15,8 +15,8 @@ use super::{DataFlags, shared::as_bytes};
 /// Proves segments of two programs for a range of memory budgets, and one small job of each program
 /// from start to end. Writes the times and the memory as a profile. `prover` offers the speed in
 /// the profile, and `plan` sizes fleets with it. Nothing else should run meanwhile. It takes about
-/// half an hour on two cores. --quick measures one small program, in under three minutes. With
-/// RISC Zero, a segment for 4 GiB takes three minutes, and one for twice as much twice as long.
+/// half an hour on two cores. --quick measures one small program, in under three minutes. With RISC
+/// Zero, a segment for 4 GiB takes three minutes, and twice the memory takes twice the time.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

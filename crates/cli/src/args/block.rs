@@ -192,10 +192,10 @@ pub struct ProveBlock {
     /// The block file; for a batch, one file with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Prove each file on its own, the next one while the last is being finished
+    /// Prove each file on its own, beginning the next before the last one is finished
     #[arg(long)]
     pub each: bool,
-    /// With --each: which files go first, the highest number of all [default: 0]
+    /// With --each: the priority of the files; the highest number goes first [default: 0]
     ///
     /// One number for all, or one for each file. Among equals the first file goes first.
     #[arg(

@@ -50,8 +50,8 @@ pub struct ShowJob {
 
 /// Stop a job, whichever command is running it, and let `jobs gc` remove it
 ///
-/// A command that proves on the network or with provers of its own ends this job alone; another
-/// command ends.
+/// A command that proves on the network or with provers of its own ends this job alone. Any other
+/// command ends with all its jobs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -88,7 +88,7 @@ pub struct WorkFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// Seconds within which the proof is wanted; says so when they have passed, and continues
+    /// Seconds for the proof to be done; the job continues after them, and a notice says so
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,

@@ -60,9 +60,9 @@ impl Estimate {
         }
     }
 
-    /// So many segments are known now, and of the tree so many nodes, if that is settled. Of all
-    /// that is known, `reused` proofs were there before; those that come with the tree are counted
-    /// as segments first.
+    /// Notes the number of segments known so far, and the number of nodes once the tree is settled.
+    /// `reused` proofs of all these were there before; those that come with the tree are counted as
+    /// segments first.
     pub(super) fn grow(&mut self, segments: usize, nodes: Option<usize>, reused: usize) {
         let more = reused.saturating_sub(self.reused);
         let of_segments = more.min(segments.saturating_sub(self.segments.total));

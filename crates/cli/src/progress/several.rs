@@ -128,7 +128,7 @@ struct Count {
     /// The nodes and the final proof; none before the plan is there.
     nodes: Option<usize>,
     done: usize,
-    /// Of an earlier run.
+    /// Proofs that an earlier run has left.
     reused: usize,
 }
 

@@ -169,7 +169,7 @@ fn an_engine_is_found_beside_the_binary_or_where_the_user_says() {
     myriad.run(&openvms).exits(FAILED).says("neither an ELF");
 }
 
-/// Whoever gives somebody a folder to work in would have a binary of theirs executed.
+/// Otherwise a stranger that gives the user a folder to work in would have its own binary executed.
 #[test]
 fn the_file_of_the_working_folder_names_no_binary() {
     let myriad = Installed::new();

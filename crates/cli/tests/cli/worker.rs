@@ -319,7 +319,7 @@ fn a_program_is_refused_before_its_input_is_read() {
     assert!(matches!(failure, Failure::Input(_)), "{failure}");
 }
 
-/// Whoever sent it is to blame, however long the texts are that it has the child quote.
+/// The sender is to blame, however long the texts are that the proof has the child quote.
 #[test]
 fn a_false_proof_with_a_long_text_is_a_false_proof() {
     let mut worker = plain_engine_child(&data_dir().join("keys"), &[]);

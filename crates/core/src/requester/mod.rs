@@ -31,7 +31,8 @@ use crate::{
 ///
 /// Driven from outside: tell it what happened with [`Self::handle_input`], do what
 /// [`Self::poll_output`] says until it says nothing more, and come back with [`Input::Timeout`] at
-/// the time that [`Self::poll_timeout`] gives. Two that are told the same say the same.
+/// the time that [`Self::poll_timeout`] gives. Two requesters with the same inputs have the same
+/// outputs.
 #[derive(Clone, Debug, Default)]
 pub struct Requester {
     policy: Policy,

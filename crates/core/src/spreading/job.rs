@@ -20,15 +20,16 @@ pub(super) struct OfJob {
     pub(super) order: BTreeSet<Order>,
     /// How many of them neither have delivered nor have sent the files to one that has.
     pub(super) unknown: usize,
-    /// Raised for each that is sent to a holder.
+    /// The number of peers that were sent to a holder so far.
     pub(super) turns: u64,
     pub(super) fetching: BTreeMap<Peer, Fetching>,
-    /// How many of these from the requester.
+    /// The number of peers that fetch from the requester now.
     pub(super) sending: usize,
     /// The peers that were sent to the requester before there were tasks. Each gets one turn, or
     /// else a few that never finish would keep all others from it.
     pub(super) served: BTreeSet<Peer>,
-    /// The networks of those that have not delivered and have such a turn. Each has one at a time.
+    /// The networks of peers that have not delivered and have a turn at the requester. Each network
+    /// has one turn at a time.
     pub(super) origins: BTreeSet<u64>,
     pub(super) waiting: BTreeSet<Peer>,
 }
@@ -72,13 +73,14 @@ pub(super) struct Fetching {
     pub(super) believed: bool,
     pub(super) since: Time,
     pub(super) until: Time,
-    /// When one that was told of several is taken to have got them from another than the first.
+    /// The time after which a completed fetch counts as a failure of the sender that was named
+    /// first, if the peer was told of others.
     pub(super) late: Time,
     /// Its network, if it has the one turn of that.
     pub(super) origin: Option<u64>,
     /// Copies that its sender was sending then, with this one.
     pub(super) beside: usize,
-    /// It was told of no other sender.
+    /// Whether the peer was told of no other sender.
     pub(super) alone: bool,
 }
 

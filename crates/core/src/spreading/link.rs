@@ -7,7 +7,8 @@ use crate::time::Time;
 
 /// Bytes a second of a home's uplink until copies from peers have shown more or less: 20 Mbit/s.
 pub(super) const HOME_RATE: u64 = 2_500_000;
-/// How many times faster or slower than that the peers' links are taken to be at most.
+/// The factor by which the links of peers are assumed to be faster or slower than [`HOME_RATE`] at
+/// most.
 pub(super) const HOME_RATE_SPREAD: u64 = 4;
 /// The requester's link is not taken to be faster than this: more would change no decision, and a
 /// peer may say at once that it has the files.

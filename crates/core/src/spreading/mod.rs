@@ -38,13 +38,13 @@ const COPIES_PER_PLACE: usize = 2;
 /// Peers that fetch before there are tasks: more than most jobs have first tasks. Others would only
 /// have the files in vain.
 const ENOUGH: usize = 512;
-/// Peers that are sent to one that has the files at once, before there are tasks. A home uploads
-/// more slowly than it downloads: of two peers served at once, both would finish only when the
-/// second one of two served in turn does.
+/// The most peers that fetch from one holder at the same time, before there are tasks. A home
+/// uploads more slowly than it downloads: of two peers served at once, both would finish only when
+/// the second one of two served in turn does.
 const LOAD_MAX: usize = 1;
 
-/// Where the requester's link is full, a peer with a lease queues there if another peer would take
-/// so many times as long.
+/// When the requester's link is full, a peer with a lease still fetches from the requester if the
+/// best other sender would take at least this many times as long.
 const QUEUE_GAIN: u32 = 2;
 
 /// After failed fetches by so many different peers in a row, nobody is sent to a holder any more.
@@ -61,7 +61,8 @@ const SENDING_RATE_MIN: u64 = 256 << 10;
 /// [`WAITING_PER_RETRY`] peers that wait.
 const RETRY: Duration = Duration::from_millis(500);
 const WAITING_PER_RETRY: usize = 1024;
-/// Those who fetch leave one that is silent for so long for the next one that they were told of.
+/// A peer that fetches leaves a sender that is silent for this long, and turns to the next one that
+/// it was told of.
 const HASTE: Duration = Duration::from_secs(5);
 /// A peer that has not delivered and says sooner that it got nothing is not believed: it cannot
 /// have tried.

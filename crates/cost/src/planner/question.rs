@@ -92,7 +92,7 @@ pub enum PlanError {
         "{segments} segments are more than the {SEGMENTS_MAX} that are planned for: name more memory, or fewer instructions"
     )]
     Segments { segments: u64 },
-    #[error("at most {most} machines are tried, and they would take {best_s:.1} s: {why}")]
+    #[error("{most} machines, the most that are tried, would take {best_s:.1} s: {why}")]
     Deadline { most: u64, best_s: f64, why: String },
 }
 

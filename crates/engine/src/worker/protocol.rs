@@ -23,7 +23,7 @@ pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Most bytes of a failure, which has up to 8 KiB that the program has printed, and three times as
 /// many if they are no text.
 pub(super) const FAILURE_BYTES_MAX: usize = 32 << 10;
-/// Most bytes of an answer around what its kind has most of: the usage, lengths and numbers.
+/// The most bytes of an answer beside its largest part: the usage, lengths and numbers.
 const AROUND_BYTES_MAX: usize = 1 << 10;
 /// Most bytes of a boundary: two pcs, two digests of eight words, and an exit code.
 const BOUNDARY_BYTES_MAX: usize = 2 * 5 + 2 * 8 * 5 + 6;
@@ -43,7 +43,7 @@ pub(super) struct RequestHead {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Make the keys of the configuration that this text describes. Only a child that was started
-    /// for it does, and nothing else.
+    /// to make keys serves this request, and it serves no other.
     MakeKeys {
         config: Option<String>,
     },
@@ -55,7 +55,7 @@ pub(super) enum Request {
     Plan {
         budget: MemoryBudget,
         max_instructions: u64,
-        /// The segments of an execution that has more than this many are told of as they are cut.
+        /// If the execution has more segments than this, the child reports them as it cuts them.
         stream_from: Option<u32>,
     },
     /// Execute to the end, and count by the program's marks.
@@ -156,7 +156,7 @@ pub enum Failure {
     NothingLoaded,
     #[error("the engine child was given {actual} files with a request that has {expected}")]
     Files { actual: usize, expected: usize },
-    #[error("an engine child makes keys or runs programs; this one was asked for the other")]
+    #[error("a child makes keys or runs programs, and this request is for the other kind of child")]
     NotItsTask,
     #[error(
         "the engine child failed, and gives {bytes} bytes of reason where {FAILURE_BYTES_MAX} are allowed"

@@ -11,7 +11,7 @@ use super::config::WorkerConfig;
 #[derive(Clone, Debug, Default)]
 pub struct Engines(BTreeMap<EngineName, WorkerConfig>);
 
-/// A job has an engine that this machine has not.
+/// A job names an engine that this machine lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("this machine has no engine `{wanted}`, but {}: use a build of myriad that has it", has(.there))]
 pub struct NoEngine {

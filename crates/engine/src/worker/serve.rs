@@ -54,10 +54,10 @@ pub enum ServeError {
     Caller(#[from] OtherBuild),
 }
 
-/// A listener that is told of segments while they are cut.
+/// A listener that hears of segments while the engine cuts them.
 pub struct Reports<'a> {
-    /// The segments of an execution that has more than this many are told of. All that are known
-    /// come first, and then each.
+    /// The listener hears of segments once the execution has more than this many: first of all that
+    /// are known, and then of each further one.
     pub from: usize,
     pub tell: &'a mut dyn FnMut(&[Segment]),
 }

@@ -39,7 +39,7 @@ struct Wanted {
     until: Option<Instant>,
     /// Whether it was ever connected.
     was_connected: bool,
-    /// Since when that is so.
+    /// The time since which the peer is wanted, or of its last connection.
     since: Instant,
     /// The dials since it was seen last.
     dials: u32,

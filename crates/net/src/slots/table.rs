@@ -40,19 +40,19 @@ pub enum Regard {
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refused {
-    #[error("{ip} has {count} connections, and such peers may have {allowed}")]
+    #[error("{ip} has {count} connections, and {allowed} are allowed for peers of this kind")]
     Host {
         ip: IpAddr,
         count: usize,
         allowed: usize,
     },
-    #[error("the network of {ip} has {count} connections, and such peers may have {allowed}")]
+    #[error("the network of {ip} has {count} connections, and {allowed} are allowed for peers of this kind")]
     Subnet {
         ip: IpAddr,
         count: usize,
         allowed: usize,
     },
-    #[error("there are {count} connections, and such peers may have {allowed}")]
+    #[error("there are {count} connections, and {allowed} are allowed for peers of this kind")]
     Full { count: usize, allowed: usize },
 }
 

@@ -86,7 +86,7 @@ pub enum BenchError {
     Unsound { what: String, reason: VerifyError },
     #[error("the disk of {} cannot be measured: {reason}", folder.display())]
     Disk { folder: PathBuf, reason: std::io::Error },
-    #[error("{name} is measured whole in {least} segments or more, and has {actual} in {budget}")]
+    #[error("{name} has {actual} segments in {budget}, and its tree is measured with {least} or more")]
     TooShort {
         name: String,
         actual: usize,

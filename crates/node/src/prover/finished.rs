@@ -43,7 +43,7 @@ struct Submission {
     spent: Spent,
     since: Instant,
     next: Instant,
-    /// One is on its way.
+    /// Whether a submission is on its way.
     sent: bool,
 }
 

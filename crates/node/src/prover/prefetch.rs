@@ -26,11 +26,11 @@ use super::{
 /// The time after which a source that has sent nothing is given up: another prover, or none, is a
 /// better one.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often it is looked at whether enough has come.
+/// The interval at which the prover checks that enough bytes have come.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// They take so much of the room that is left at most: the rest is for tasks.
+/// The files may take one part in this many of the room on the disk: the rest is for tasks.
 const PART_OF_ROOM: u64 = 4;
-/// When a requester is asked again that does not say when.
+/// The pause before a requester is asked again that has named no pause itself.
 const LATER: Duration = Duration::from_secs(5);
 
 /// The files of a job that are on their way.

@@ -163,7 +163,7 @@ pub enum JobsError {
         "the program or the input of job {id} is no longer in this data folder; run the command that began it again"
     )]
     Incomplete { id: JobId },
-    #[error("job {id} is running in process {pid}, and is not stopped: {reason}")]
+    #[error("job {id} is running in process {pid}, which has not stopped: {reason}")]
     NotStopped { id: JobId, pid: u32, reason: String },
 }
 

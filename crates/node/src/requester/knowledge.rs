@@ -33,16 +33,16 @@ pub(super) struct Known {
     verifies: bool,
     /// The plan is there.
     planned: bool,
-    /// Of so many segments it is known what is true, from the first one on.
+    /// The number of segments, from the first one on, whose true boundaries are known.
     covered: usize,
-    /// Of all tasks it is known what is true.
+    /// Whether the truth about all tasks is known.
     all: bool,
-    /// Why there will be no more.
+    /// The reason for which nothing more will be known.
     never: Option<String>,
 }
 
 impl Known {
-    /// There will be no more; the first reason stays.
+    /// Notes that nothing more will be known; the first reason stays.
     fn end(&mut self, reason: String) {
         self.never.get_or_insert(reason);
     }
@@ -158,7 +158,7 @@ impl Knowledge {
         self.known.send_modify(|known| known.all = true);
     }
 
-    /// What is not known yet will not be.
+    /// Notes that nothing more will be known, for this reason.
     pub(super) fn never(&self, reason: String) {
         self.known.send_modify(|known| known.end(reason));
     }

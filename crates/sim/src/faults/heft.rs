@@ -50,8 +50,8 @@ impl Machine {
         self.fetch_us + work * (1000 + u64::from(BUSY)) / 1000
     }
 
-    /// When a task can begin here that is told to it at `ready`, and where that is among the
-    /// others.
+    /// The earliest start on this machine of a task that is ready at `ready`, and its place among
+    /// the machine's other tasks.
     fn begins(&self, ready: u64, takes: u64) -> (u64, usize) {
         // Nothing that ends before has a gap after it.
         let first = self.busy.partition_point(|(_, end)| *end <= ready);

@@ -31,7 +31,7 @@ impl Pipe {
         }
     }
 
-    /// The time when this many bytes are through that come at `now`.
+    /// Sends this many bytes that come at `now`, and returns when all of them are through.
     fn pass(&mut self, now: Time, bytes: u64) -> Time {
         self.bytes += bytes;
         self.free = self.ends(now, bytes);

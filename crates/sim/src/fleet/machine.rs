@@ -53,8 +53,8 @@ pub(super) struct Met {
     /// It is not asked before this.
     pub next: Time,
     pub served: Duration,
-    /// How often in a row it has fetched files of its before there was a task, and no proof was
-    /// paid for since; and when it may again.
+    /// How often in a row the machine has fetched this requester's files before there was a task,
+    /// without a proof that was paid for since; and when it may do so again.
     bets: u32,
     bets_next: Time,
 }
@@ -72,12 +72,13 @@ impl Met {
         }
     }
 
-    /// Whether files of its are fetched now before there is a task.
+    /// Whether the machine may fetch files of this requester now, before there is a task.
     pub(crate) fn may_bet(&self, now: Time) -> bool {
         now >= self.bets_next
     }
 
-    /// They are.
+    /// Notes that its files are fetched before there is a task, and doubles the pause until the
+    /// next time.
     pub(crate) fn bet(&mut self, now: Time) {
         self.bets_next = now + (BET_PAUSE * (1 << self.bets.min(16))).min(BET_PAUSE_MAX);
         self.bets += 1;

@@ -83,7 +83,7 @@ pub struct RequesterOutcome {
     pub history: Vec<Block>,
 }
 
-/// When what happened to a block, in seconds of virtual time.
+/// The times of a block's stages, in seconds of virtual time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Block {
     pub arrived_s: Option<f64>,
@@ -218,7 +218,7 @@ pub(super) fn seconds(time: Time) -> f64 {
 }
 
 impl Summary {
-    /// None of no numbers.
+    /// Sums up these numbers; none without any.
     pub fn of(mut numbers: Vec<f64>) -> Option<Self> {
         numbers.sort_by(f64::total_cmp);
         let (least, most) = (*numbers.first()?, *numbers.last()?);

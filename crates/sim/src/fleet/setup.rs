@@ -58,7 +58,7 @@ pub(super) struct ShapeTimes {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Takes {
     pub work: Duration,
-    /// Besides, when its last task was of another kind.
+    /// The time in addition, if the machine's last task was of another kind.
     pub cold: Duration,
 }
 

@@ -101,8 +101,8 @@ impl Worker {
         self.process.stopper()
     }
 
-    /// Asks it something that it cannot do before it has a program, which shows that the two
-    /// understand each other: of another build, it would have ended.
+    /// Sends the child a request that needs a program, before the child has one. Its refusal shows
+    /// that the two understand each other: a child of another build would have ended.
     ///
     /// # Errors
     /// A child that ends, or that answers anything else.

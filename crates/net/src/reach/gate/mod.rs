@@ -53,7 +53,7 @@ const CHOSEN_MAX: usize = 1024;
 /// networks, and no more work than that.
 const SAID_MAX: usize = 64;
 /// Names of strangers that are looked up: this many at once, and a further one after each interval.
-/// Each asks the servers of somebody else's choice, and says to them who asks.
+/// Each look-up asks servers that a stranger has chosen, and shows them this node's address.
 const NAMES_AT_ONCE: u32 = 16;
 const NAMES_EVERY: Duration = Duration::from_secs(1);
 /// Peers whose places are remembered. It is twice the number of connections.
@@ -110,7 +110,7 @@ pub(crate) enum Refusal {
         left.as_millis()
     )]
     Hurried { ip: IpAddr, left: Duration },
-    #[error("names that lead to further names are the owner's to give, and a stranger gave it")]
+    #[error("a name that leads to further names has to come from the owner, and a stranger gave this one")]
     Chain,
     #[error(
         "this node looks up no more strangers' names for now; this one has to wait for at least {} ms",

@@ -26,7 +26,7 @@ use crate::{
 /// The time for which the end waits until provers have heard that their work is not wanted any
 /// more.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
-/// How long the word that there is no job has to go out before the process may end.
+/// The time that the last announcement of a closed job has to go out before the process may end.
 const CLOSED: Duration = Duration::from_millis(300);
 
 impl<J: JobBackend> Driver<J> {

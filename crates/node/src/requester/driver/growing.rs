@@ -38,8 +38,8 @@ pub(super) async fn next<J: JobBackend>(jobs: &mut BTreeMap<JobId, OfJob<J>>) ->
     .await
 }
 
-/// A job without a plan ends when what peers have claimed by then is judged, and this much later
-/// whatever is missing.
+/// A job that will have no plan ends once the claims that peers have made are judged, and after
+/// this time at the latest.
 const JUDGED_WITHIN: Duration = Duration::from_secs(30);
 
 impl<J: JobBackend> Driver<J> {

@@ -24,11 +24,11 @@ use crate::requester::{
     refusals::{no_such_job, refused},
 };
 
-/// When a prover is to ask again that offers itself while no job has tasks. It hears of the plan
-/// before.
+/// The pause before a prover offers itself again that did so while no job had tasks. The
+/// announcement of the plan reaches it sooner.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long the holder of a task may go on that the job has not got again yet, before it says that
-/// it still does.
+/// The time by which a lease is extended whose task the job does not have again yet. Its holder
+/// renews the lease within that time.
 const EXTENDED: Duration = Duration::from_secs(60);
 
 impl<J: JobBackend> Driver<J> {

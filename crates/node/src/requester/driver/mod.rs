@@ -78,7 +78,7 @@ use crate::{Event, RunError};
 /// The interval at which the observers hear what the network does, and the journals which peer
 /// works on which task.
 const TICK: Duration = Duration::from_millis(500);
-/// How often it is found out who has the files of jobs that have no tasks yet.
+/// The interval at which the driver looks which provers have the files of jobs without tasks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The longest sleep of the loop where the state machine waits for nothing.
 const IDLE_MAX: Duration = Duration::from_secs(3600);

@@ -28,13 +28,13 @@ use crate::{
 
 /// The pause between looks at whether the tasks that are left have let go of the backend.
 const RELEASE_POLL: Duration = Duration::from_millis(10);
-/// How long a job that ends without a final proof waits for these. Whoever asks for the same job
-/// again finds its journal free then.
+/// The time for which a job that ends without a final proof waits for its tasks to let go of the
+/// backend. The next run of the same job then finds the journal free.
 const RELEASED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A job that has no tasks yet.
 pub(super) struct Heralded {
-    /// That of its entry.
+    /// The number of its entry.
     pub number: u64,
     pub files: Files,
     pub observer: Box<dyn Observer + Send>,
@@ -56,7 +56,7 @@ pub(super) struct Unplanned {
 /// A job with tasks to give out.
 pub(super) struct OfJob<J: JobBackend> {
     pub id: JobId,
-    /// That of its entry.
+    /// The number of its entry.
     pub number: u64,
     /// More of the plan, while it is being made.
     pub growth: Option<UnboundedReceiver<Growth>>,
@@ -84,7 +84,7 @@ pub(super) struct OfJob<J: JobBackend> {
     pub examining: JoinSet<()>,
     /// Why there will be no plan.
     pub unplanned: Option<Unplanned>,
-    /// It is over, and so it ended.
+    /// The outcome of the job, once it is over.
     pub outcome: Option<Result<(), RunError>>,
     /// Hears how it has ended.
     pub ended: oneshot::Sender<Result<Ended<J>, RunError>>,

@@ -25,7 +25,7 @@ const SCRAPS: u64 = 10;
 /// `log2` of the number of parts of the budget, of which one is too small to look for a cut in it.
 const LOG_PARTS: u32 = 12;
 
-/// Is told of each segment, and says whether to go on.
+/// A listener that hears of each segment, and says whether to go on.
 type Seen<'a> = &'a mut dyn FnMut(&Segment) -> bool;
 
 /// The segments of an execution, and whether it ended.

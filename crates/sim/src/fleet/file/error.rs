@@ -17,7 +17,7 @@ pub enum ScenarioError {
         "the scenario has more than the {FILE_BYTES_MAX} bytes that one may have: machines that are alike are one table with a `count`"
     )]
     Long,
-    #[error("the scenario is no text in UTF-8: `myriad simulate --example` prints one that is")]
+    #[error("the scenario is not UTF-8 text: `myriad simulate --example` prints a valid one")]
     Text,
     /// The parser's error, with the line and what may be there.
     #[error("{0}")]

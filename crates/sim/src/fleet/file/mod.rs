@@ -48,7 +48,7 @@ pub struct ScenarioFile {
 }
 
 /// Switches for questions of the kind "how much is it worth?". The product has no such switches: it
-/// does what `announced` says, and nothing of the others.
+/// does what `announced` and `streamed` say, and nothing of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WhatIf {

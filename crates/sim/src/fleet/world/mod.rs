@@ -160,8 +160,8 @@ pub(super) struct World<'a> {
     /// When the state machine of each is to be told the time.
     timeouts: Timeouts,
     machines: Vec<Machine>,
-    /// Machines that have nothing to do, and that some requester has not said it will wake; and
-    /// some that were such.
+    /// Machines that hear of new blocks: idle ones that some requester has not promised to wake.
+    /// Machines that have found a task since may be among them.
     listening: Vec<usize>,
     /// The links of the requesters.
     links: Vec<Link>,

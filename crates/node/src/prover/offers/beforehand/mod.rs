@@ -21,11 +21,11 @@ use super::{Limits, Offers, Requester, allowed, fairness::Setbacks};
 const STRANGERS_BYTES_MAX: u64 = 32 << 20;
 /// Requesters that have signed, and are remembered as such.
 const PAYERS_MAX: usize = 4096;
-/// How often the files of a job are asked for in vain.
+/// A job's files are not asked for any more after this many attempts in vain.
 const TRIES: u32 = 3;
-/// Before they are asked for again.
+/// The pause before a job's files are asked for again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Nobody is put off for longer, or asked again sooner.
+/// The least and the longest pause that a requester may ask for before it is asked again.
 const LATER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
 /// How far the files of a job are that has no tasks yet.
