@@ -21,12 +21,12 @@ const MEMORY_BITS: u32 = 1;
 
 /// Machines that are nearly alike: the least speed and the least memory of them, the fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Alike {
+pub(crate) struct SpeedGroup {
     speed: Reverse<u32>,
     memory: u64,
 }
 
-impl Alike {
+impl SpeedGroup {
     pub(crate) fn new(speed: u32, memory: u64) -> Self {
         Self {
             speed: Reverse(rounded(speed.into(), SPEED_BITS) as u32),
@@ -72,26 +72,27 @@ fn takes_us(work: Duration, speed: u32) -> u64 {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forecast {
     /// The machines that are alike, by the time at which each is free, with its speed.
-    free: BTreeMap<Alike, BTreeMap<(Time, Peer), u32>>,
+    free: BTreeMap<SpeedGroup, BTreeMap<(Time, Peer), u32>>,
 }
 
 /// One machine in the forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Foreseen {
+pub(crate) struct ForecastEntry {
     pub speed: u32,
     pub memory: u64,
     pub free_at: Time,
 }
 
 impl Forecast {
-    pub(crate) fn insert(&mut self, peer: Peer, machine: Foreseen) {
-        let alike = Alike::new(machine.speed, machine.memory);
+    pub(crate) fn insert(&mut self, peer: Peer, machine: ForecastEntry) {
+        let alike = SpeedGroup::new(machine.speed, machine.memory);
         let machines = self.free.entry(alike).or_default();
         machines.insert((machine.free_at, peer), machine.speed);
     }
 
-    pub(crate) fn remove(&mut self, peer: Peer, machine: Foreseen) {
-        if let Entry::Occupied(mut machines) = self.free.entry(Alike::new(machine.speed, machine.memory)) {
+    pub(crate) fn remove(&mut self, peer: Peer, machine: ForecastEntry) {
+        if let Entry::Occupied(mut machines) = self.free.entry(SpeedGroup::new(machine.speed, machine.memory))
+        {
             machines.get_mut().remove(&(machine.free_at, peer));
             if machines.get().is_empty() {
                 machines.remove();
@@ -112,7 +113,7 @@ impl Forecast {
         let work_us = question.work.as_micros() as u64;
         let last = (Time(now.0.saturating_add(window_us)), Peer([0xff; 32]));
         let mut left_us = u64::try_from(demand.as_micros()).unwrap_or(u64::MAX);
-        let faster = self.free.range(..Alike::new(question.speed, 0));
+        let faster = self.free.range(..SpeedGroup::new(question.speed, 0));
         let able = faster
             .take_while(|(alike, _)| takes_us(question.work, alike.most()) <= window_us)
             .filter(|(alike, _)| alike.memory >= question.memory);
@@ -162,8 +163,8 @@ mod tests {
         Peer([number; 32])
     }
 
-    fn machine(speed: u32, memory: u64, free_after: u32) -> Foreseen {
-        Foreseen {
+    fn machine(speed: u32, memory: u64, free_after: u32) -> ForecastEntry {
+        ForecastEntry {
             speed,
             memory,
             free_at: Time(0) + SECOND * free_after,
@@ -205,16 +206,19 @@ mod tests {
 
     #[test]
     fn machines_are_told_apart_by_a_tenth_of_their_speed() {
-        assert_eq!(Alike::new(1000, GIB), Alike::new(1023, GIB + GIB / 3));
-        assert!(Alike::new(1100, GIB) < Alike::new(1000, GIB), "the fastest first");
+        assert_eq!(SpeedGroup::new(1000, GIB), SpeedGroup::new(1023, GIB + GIB / 3));
+        assert!(
+            SpeedGroup::new(1100, GIB) < SpeedGroup::new(1000, GIB),
+            "the fastest first"
+        );
         for speed in 1..100_000 {
-            let Reverse(least) = Alike::new(speed, 0).speed;
-            let most = Alike::new(speed, 0).most();
+            let Reverse(least) = SpeedGroup::new(speed, 0).speed;
+            let most = SpeedGroup::new(speed, 0).most();
             assert!(
                 (least..=most).contains(&speed) && (speed < 8 || most - least <= least / 8),
                 "{speed}"
             );
         }
-        assert_eq!(Alike::new(0, 0), Alike::new(0, 0));
+        assert_eq!(SpeedGroup::new(0, 0), SpeedGroup::new(0, 0));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    forecast::Foreseen,
+    forecast::ForecastEntry,
     ids::{Kind, TaskRef},
     input::{Cost, Offer, SPEED_ONE, Trust},
     policy::Policy,
@@ -46,7 +46,7 @@ pub(crate) struct PeerState {
     /// late with one.
     pub free_at: Time,
     /// Its entry in the [forecast](crate::forecast::Forecast).
-    pub foreseen: Option<Foreseen>,
+    pub foreseen: Option<ForecastEntry>,
 }
 
 /// Counts how first leases of strangers have ended.

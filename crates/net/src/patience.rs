@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_say_that_they_have_not_is_asked_for_once_more() {
+    fn a_blob_that_all_peers_lack_is_asked_for_once_more() {
         let now = Instant::now();
         let mut patience = Patience::new(1000, 7, now);
         assert_eq!(patience.after(Round::Absent, now), Some(ROUND_PAUSE));

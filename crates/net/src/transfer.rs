@@ -83,7 +83,7 @@ impl Fetcher {
         let mut liars = Vec::new();
         let mut patience = Patience::new(want.bytes, seed(own, want), Instant::now());
         loop {
-            let mut more = Came::default();
+            let mut more = Arrivals::default();
             let mut busy: Option<Duration> = None;
             let mut absent = true;
             let holders: Vec<&Contact> = source
@@ -195,11 +195,11 @@ impl Fetcher {
 
 /// The bytes that have come in one round, of a blob of which more may have been there before.
 #[derive(Default)]
-struct Came {
+struct Arrivals {
     there: Option<u64>,
 }
 
-impl Came {
+impl Arrivals {
     /// The number of further bytes that are there now, one group or more; the first group that
     /// comes begins the count.
     fn since(&mut self, there: u64) -> u64 {

@@ -262,7 +262,7 @@ mod tests {
 
     /// What becomes of a segment.
     #[derive(Clone, Copy, Debug)]
-    enum Happens {
+    enum Occurrence {
         Leased(u8),
         Late,
         Claimed(u8),
@@ -273,16 +273,16 @@ mod tests {
         LeftForOthers,
     }
 
-    fn happens() -> impl Strategy<Value = Happens> {
+    fn happens() -> impl Strategy<Value = Occurrence> {
         prop_oneof![
-            3 => (0..3u8).prop_map(Happens::Leased),
-            1 => Just(Happens::Late),
-            3 => (0..3u8).prop_map(Happens::Claimed),
-            1 => Just(Happens::Stalled),
-            2 => Just(Happens::Accepted),
-            2 => Just(Happens::Done),
-            1 => Just(Happens::GivenBack),
-            1 => Just(Happens::LeftForOthers),
+            3 => (0..3u8).prop_map(Occurrence::Leased),
+            1 => Just(Occurrence::Late),
+            3 => (0..3u8).prop_map(Occurrence::Claimed),
+            1 => Just(Occurrence::Stalled),
+            2 => Just(Occurrence::Accepted),
+            2 => Just(Occurrence::Done),
+            1 => Just(Occurrence::GivenBack),
+            1 => Just(Occurrence::LeftForOthers),
         ]
     }
 
@@ -304,23 +304,23 @@ mod tests {
     }
 
     /// Does to a job what the requester's state machine would.
-    fn apply(job: &mut Job, now: Time, segment: TaskId, happens: Happens) {
+    fn apply(job: &mut Job, now: Time, segment: TaskId, happens: Occurrence) {
         let work = job.task(segment).cost.work;
         let state = job.task(segment).state;
         let is_open = state == TaskState::Open;
         match happens {
-            Happens::Leased(by) if is_open => {
+            Occurrence::Leased(by) if is_open => {
                 job.take_ready(segment);
                 let own = job.task_mut(segment);
                 if own.leases.insert(Peer([by; 32]), lease(now, work)).is_none() {
                     job.leases += 1;
                 }
             }
-            Happens::Late => {
+            Occurrence::Late => {
                 let leases = job.task_mut(segment).leases.values_mut();
                 leases.for_each(|lease| lease.late = true);
             }
-            Happens::Claimed(by) if is_open => {
+            Occurrence::Claimed(by) if is_open => {
                 job.take_ready(segment);
                 job.task_mut(segment).claims.push(Claim {
                     peer: Peer([by; 32]),
@@ -331,11 +331,11 @@ mod tests {
                     stalled: false,
                 });
             }
-            Happens::Stalled => {
+            Occurrence::Stalled => {
                 let claims = job.task_mut(segment).claims.iter_mut();
                 claims.for_each(|claim| claim.stalled = true);
             }
-            Happens::Accepted if is_open => {
+            Occurrence::Accepted if is_open => {
                 let own = job.task_mut(segment);
                 if let Some(&claim) = own.claims.first() {
                     own.state = TaskState::Persisting(claim);
@@ -344,13 +344,13 @@ mod tests {
                     job.leases -= ended;
                 }
             }
-            Happens::Done => {
+            Occurrence::Done => {
                 if let TaskState::Persisting(claim) = state {
                     job.complete(segment, claim.proof, claim.peer);
                     return;
                 }
             }
-            Happens::GivenBack if is_open && !job.task(segment).is_idle() => {
+            Occurrence::GivenBack if is_open && !job.task(segment).is_idle() => {
                 let own = job.task_mut(segment);
                 own.claims.clear();
                 let ended = std::mem::take(&mut own.leases).len();
@@ -358,7 +358,7 @@ mod tests {
                 job.relist(segment);
                 job.release_if_idle(segment);
             }
-            Happens::LeftForOthers if job.task(segment).is_idle() => drop(job.leave(segment, now)),
+            Occurrence::LeftForOthers if job.task(segment).is_idle() => drop(job.leave(segment, now)),
             _ => {}
         }
         job.relist(segment);

@@ -10,7 +10,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use super::{Alarm, Requester};
 use crate::{
-    forecast::{Foreseen, Question},
+    forecast::{ForecastEntry, Question},
     ids::{JobId, Kind, Peer, TaskId, TaskRef},
     job::{Job, Lease},
     output::Revocation,
@@ -202,7 +202,7 @@ impl Requester {
         };
         let is_at_work = !state.leases.is_empty() && state.is_relied_on(self.newcomers);
         let free_at = Some(state.free_at).filter(|free_at| is_at_work && *free_at < Time::NEVER);
-        let foreseen = free_at.map(|free_at| Foreseen {
+        let foreseen = free_at.map(|free_at| ForecastEntry {
             speed: state.seen_speed(Kind::Segment),
             memory: state.offer.memory,
             free_at,

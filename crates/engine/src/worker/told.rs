@@ -10,7 +10,7 @@ use crate::{
 
 /// The segments that a child has told of before the plan is there.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct ReportedSegments {
     count: usize,
     instructions: u64,
     bytes: usize,
@@ -19,7 +19,7 @@ pub(super) struct Told {
     hasher: blake3::Hasher,
 }
 
-impl Told {
+impl ReportedSegments {
     /// Takes note of further segments of an execution of at most `max_instructions`.
     pub(super) fn add(&mut self, segments: &[Segment], max_instructions: u64) -> Result<(), WorkerError> {
         if segments.is_empty() {
@@ -137,7 +137,7 @@ mod tests {
             public_values: Vec::new(),
             instructions: 10 * segments.len() as u64,
         };
-        let mut told = Told::default();
+        let mut told = ReportedSegments::default();
         assert!(told.check(&plan(&[&end(&first)]), 30).is_ok());
         told.add(std::slice::from_ref(&first), 30).unwrap();
         told.add(std::slice::from_ref(&second), 30).unwrap();
@@ -171,7 +171,11 @@ mod tests {
             public_values: vec![0; PUBLIC_VALUES_BYTES_MAX],
             instructions: 10,
         };
-        let check = |plan: &Plan| Told::default().check(plan, 30).map_err(|e| e.to_string());
+        let check = |plan: &Plan| {
+            ReportedSegments::default()
+                .check(plan, 30)
+                .map_err(|e| e.to_string())
+        };
         assert_eq!(check(&whole), Ok(()));
         let refused = |change: &dyn Fn(&mut Plan)| {
             let mut plan = whole.clone();
@@ -191,11 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_child_tells_is_bounded() {
-        fn refused(told: &mut Told, segments: &[Segment], max_instructions: u64) -> String {
+    fn reported_segments_are_bounded() {
+        fn refused(told: &mut ReportedSegments, segments: &[Segment], max_instructions: u64) -> String {
             told.add(segments, max_instructions).unwrap_err().to_string()
         }
-        let mut told = Told::default();
+        let mut told = ReportedSegments::default();
         let none = refused(&mut told, &[], 30);
         assert!(none.contains("no segment"), "{none}");
         let empty = Segment {
@@ -210,7 +214,7 @@ mod tests {
             last: true,
             ..segment(0, 0)
         };
-        let behind = refused(&mut Told::default(), &[last, segment(1, 10)], 30);
+        let behind = refused(&mut ReportedSegments::default(), &[last, segment(1, 10)], 30);
         assert!(behind.contains("segment 1 of 10 instructions"), "{behind}");
 
         let with_details = |index: u32, bytes| Segment {
@@ -218,7 +222,7 @@ mod tests {
             ..segment(index, 10 * u64::from(index))
         };
         let large = with_details(0, SEGMENT_DETAILS_BYTES_MAX + 1);
-        let large = refused(&mut Told::default(), &[large], 30);
+        let large = refused(&mut ReportedSegments::default(), &[large], 30);
         assert!(
             large.contains(&format!("{SEGMENT_DETAILS_BYTES_MAX} are allowed")),
             "{large}"
@@ -227,10 +231,10 @@ mod tests {
         let many: Vec<Segment> = (0..count as u32)
             .map(|index| with_details(index, SEGMENT_DETAILS_BYTES_MAX))
             .collect();
-        let many = refused(&mut Told::default(), &many, u64::MAX);
+        let many = refused(&mut ReportedSegments::default(), &many, u64::MAX);
         assert!(many.contains(&format!("{PLAN_BYTES_MAX} are allowed")), "{many}");
 
-        let mut told = Told::default();
+        let mut told = ReportedSegments::default();
         for index in 0..SEGMENTS_MAX {
             told.add(&[segment(index as u32, 10 * index as u64)], u64::MAX)
                 .unwrap();

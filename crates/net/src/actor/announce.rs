@@ -36,7 +36,7 @@ pub(super) fn greeting_numbers() -> DefaultDirectRateLimiter {
 }
 
 /// The verdict on an announcement.
-enum Heard {
+enum Verdict {
     /// It is to be acted on. The addresses are those at which the requester says that it is
     /// reached.
     New(Vec<Multiaddr>),
@@ -161,9 +161,9 @@ impl Actor {
         }
         let author = message.source.as_ref().and_then(peer_of);
         match self.judge(&announcement, author) {
-            Heard::Invalid => Reject,
-            Heard::Old => Ignore,
-            Heard::New(addresses) => {
+            Verdict::Invalid => Reject,
+            Verdict::Old => Ignore,
+            Verdict::New(addresses) => {
                 self.announced_by(announcement, addresses, from);
                 Accept
             }
@@ -172,7 +172,7 @@ impl Actor {
 
     /// Acts on a peer's announcement of its own jobs.
     pub(super) fn handle_announcement(&mut self, id: &PeerId, announcement: Announcement) {
-        if let Heard::New(addresses) = self.judge(&announcement, peer_of(id)) {
+        if let Verdict::New(addresses) = self.judge(&announcement, peer_of(id)) {
             self.announced_by(announcement, addresses, id);
         }
     }
@@ -192,27 +192,27 @@ impl Actor {
         }
     }
 
-    fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Heard {
+    fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Verdict {
         let peers = &self.peers;
         let is_connected = |id: &PeerId| peers.contains_key(id);
         match self
             .jobs
             .judge(announcement, author, is_connected, Instant::now())
         {
-            Judgement::Invalid => return Heard::Invalid,
-            Judgement::Old => return Heard::Old,
+            Judgement::Invalid => return Verdict::Invalid,
+            Judgement::Old => return Verdict::Old,
             Judgement::New => {}
         }
         let Some(id) = id_of(announcement.requester) else {
-            return Heard::Invalid;
+            return Verdict::Invalid;
         };
         // The signature is only checked if it is news, since that takes longer than everything
         // else.
         match record::read(&announcement.record, &id) {
-            Ok(addresses) => Heard::New(addresses),
+            Ok(addresses) => Verdict::New(addresses),
             Err(e) => {
                 tracing::debug!("an announcement of {id} is not taken: {e}");
-                Heard::Invalid
+                Verdict::Invalid
             }
         }
     }

@@ -119,7 +119,7 @@ async fn endless_greetings_do_not_use_up_the_numbers_of_announcements() {
 
 /// A signature takes longer than all the rest, and has the time in it.
 #[tokio::test]
-async fn what_is_said_in_each_greeting_is_signed_once() {
+async fn a_record_for_all_greetings_is_signed_once() {
     let (_dir, mut actor, _events) = actor(&[], Limits::default());
     let [first, second] = [1, 2].map(|n| format!("/ip4/8.8.8.{n}/tcp/1").parse().unwrap());
     actor.swarm.add_external_address(first);
@@ -208,7 +208,7 @@ async fn bad_messages_are_counted_over_connections() {
 /// What peers say to the hash table, of their own addresses, has a rate like their requests, and
 /// what no node of ours says is not looked at.
 #[tokio::test]
-async fn what_the_hash_table_is_told_has_a_rate() {
+async fn statements_to_the_hash_table_have_a_rate() {
     use libp2p::kad::store::RecordStore;
     let limits = Limits {
         requests_per_second: 1,

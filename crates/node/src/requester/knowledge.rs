@@ -28,7 +28,7 @@ pub(super) enum Stage {
 
 /// What can be said about proofs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct Coverage {
     /// Proofs can be verified.
     verifies: bool,
     /// The plan is there.
@@ -41,7 +41,7 @@ pub(super) struct Known {
     never: Option<String>,
 }
 
-impl Known {
+impl Coverage {
     /// Notes that nothing more will be known; the first reason stays.
     fn end(&mut self, reason: String) {
         self.never.get_or_insert(reason);
@@ -52,14 +52,14 @@ impl Known {
 pub(super) struct Knowledge {
     stage: RwLock<Stage>,
     truth: RwLock<Vec<Boundary>>,
-    known: watch::Sender<Known>,
+    known: watch::Sender<Coverage>,
 }
 
 impl Knowledge {
     pub(super) fn new(stage: Stage) -> Arc<Self> {
-        let known = Known {
+        let known = Coverage {
             planned: matches!(stage, Stage::Planned(_)),
-            ..Known::default()
+            ..Coverage::default()
         };
         Arc::new(Self {
             stage: RwLock::new(stage),
@@ -206,7 +206,7 @@ impl Knowledge {
         .await
     }
 
-    async fn wait(&self, covers: impl Fn(&Known) -> bool) -> Result<(), RunError> {
+    async fn wait(&self, covers: impl Fn(&Coverage) -> bool) -> Result<(), RunError> {
         let mut known = self.known.subscribe();
         let settled = known.wait_for(|known| covers(known) || known.never.is_some());
         let known = settled.await.expect("its sender is here").clone();

@@ -200,7 +200,7 @@ async fn what_is_no_proof_at_all_keeps_nobody_waiting_for_the_truth() {
 /// As `kill -9` while the plan is being made, and the same command again: segments are cut again
 /// one by one, and those that are at later ones, or have done them, wait for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_at_segments_that_are_not_cut_again_yet_go_on_and_deliver() {
+async fn holders_of_segments_that_are_not_cut_again_yet_go_on_and_deliver() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let (bootstrap, _events) = start(dirs[0].path(), Role::Bootstrap, &[]);
     let at = vec![address(&bootstrap).await];

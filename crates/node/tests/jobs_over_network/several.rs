@@ -155,7 +155,7 @@ async fn a_job_of_higher_priority_overtakes_and_one_of_the_same_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_jobs_of_one_priority_the_one_that_is_due_first_goes_first() {
+async fn the_job_due_first_goes_first_among_jobs_of_one_priority() {
     let due = |seed, segments, seconds: Option<u64>| Request {
         due: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
         ..ask_once(seed, segments)

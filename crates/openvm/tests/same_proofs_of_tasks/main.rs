@@ -155,7 +155,7 @@ fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
         (Level::INTERNAL_FOR_LEAF, &internal),
         (Level::INTERNAL_RECURSIVE, &top),
     ];
-    requirements::are_looked_at(verifier, &proofs[0], &nodes);
+    requirements::are_checked(verifier, &proofs[0], &nodes);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn changed(proof: &Proof<SC>, change: impl FnOnce(&mut Proof<SC>)) -> Proof<SC> 
 
 /// Changes proofs that hold, one value at a time, and looks whether they are still good for the
 /// next stage. The segment is one that does not end the program.
-pub fn are_looked_at(mut verifier: Verifier, segment: &[u8], nodes: &[(Level, &[u8])]) {
+pub fn are_checked(mut verifier: Verifier, segment: &[u8], nodes: &[(Level, &[u8])]) {
     let stark = Proof::<SC>::decode(&mut &*segment).unwrap();
     usable_segment(&verifier, stark.clone()).unwrap();
     for air in [PROGRAM_AIR_ID, CONNECTOR_AIR_ID, BOUNDARY_AIR_ID, MERKLE_AIR_ID] {

@@ -21,7 +21,7 @@ const SUBMIT_EVERY: Duration = Duration::from_secs(3);
 
 /// Says something to the requester.
 #[derive(Clone, Debug)]
-pub(crate) enum Say {
+pub(crate) enum FromProver {
     Offer(Offer),
     Renew { task: TaskRef, progress: u16 },
     Submit { task: TaskRef, proof: Blob },
@@ -30,7 +30,7 @@ pub(crate) enum Say {
 
 /// Hears something from it.
 #[derive(Clone, Debug)]
-pub(crate) enum Hear {
+pub(crate) enum ToProver {
     Lease {
         task: TaskRef,
         cost: Cost,
@@ -89,11 +89,11 @@ enum State {
     Idle,
     /// An offer is on its way.
     Offering,
-    Working(Doing),
+    Working(CurrentTask),
 }
 
 #[derive(Clone, Debug)]
-struct Doing {
+struct CurrentTask {
     task: TaskRef,
     begun: Time,
     end: Time,
@@ -183,14 +183,14 @@ impl Prover {
     }
 
     /// Its time has come: returns the messages that it sends.
-    pub(crate) fn act(&mut self, now: Time) -> Vec<Say> {
+    pub(crate) fn act(&mut self, now: Time) -> Vec<FromProver> {
         let mut says = Vec::new();
         if let Some((task, proof)) = self.unsent {
-            says.push(Say::Submit { task, proof });
+            says.push(FromProver::Submit { task, proof });
         }
         match &self.state {
             State::Idle | State::Offering => {
-                says.push(Say::Offer(self.offer));
+                says.push(FromProver::Offer(self.offer));
                 self.state = State::Offering;
                 let patience = if self.unsent.is_some() {
                     SUBMIT_EVERY
@@ -206,11 +206,11 @@ impl Prover {
                 if works && poisoned && !self.rng.chance(NAIVE) {
                     let message = "its new proof is invalid".into();
                     let why = Return::Failed { message };
-                    says.push(Say::Return { task, why });
+                    says.push(FromProver::Return { task, why });
                 } else if works || matches!(self.habit, Habit::Garbage | Habit::Replays | Habit::Withholds) {
                     let proof = self.proof(task, poisoned);
                     self.unsent = Some((task, proof));
-                    says.push(Say::Submit { task, proof });
+                    says.push(FromProver::Submit { task, proof });
                 } else {
                     let why = match self.habit {
                         Habit::Fails => Return::Failed {
@@ -218,9 +218,9 @@ impl Prover {
                         },
                         _ => Return::Stopping,
                     };
-                    says.push(Say::Return { task, why });
+                    says.push(FromProver::Return { task, why });
                 }
-                says.push(Say::Offer(self.offer));
+                says.push(FromProver::Offer(self.offer));
                 self.state = State::Offering;
                 self.alarm = self.after(now, SUBMIT_EVERY);
             }
@@ -230,7 +230,7 @@ impl Prover {
                 let progress = (share as u64).min(PROGRESS_MAX) as u16;
                 let renew = self.after(now, RENEW_EVERY);
                 if self.habit != Habit::Silent {
-                    says.push(Say::Renew { task, progress });
+                    says.push(FromProver::Renew { task, progress });
                 }
                 if let State::Working(doing) = &mut self.state {
                     doing.renew = renew;
@@ -242,21 +242,21 @@ impl Prover {
     }
 
     /// It hears something.
-    pub(crate) fn hear(&mut self, now: Time, hear: Hear) {
+    pub(crate) fn hear(&mut self, now: Time, hear: ToProver) {
         match hear {
-            Hear::Lease { task, cost, poisoned } => self.begin(now, task, cost, poisoned),
-            Hear::Revoked(task) => {
+            ToProver::Lease { task, cost, poisoned } => self.begin(now, task, cost, poisoned),
+            ToProver::Revoked(task) => {
                 if matches!(&self.state, State::Working(doing) if doing.task == task) {
                     self.stop_work(now);
                     self.alarm = now;
                 }
             }
-            Hear::Wake if matches!(self.state, State::Idle) => self.alarm = now,
-            Hear::Wake => {}
-            Hear::Received { submitted } => {
+            ToProver::Wake if matches!(self.state, State::Idle) => self.alarm = now,
+            ToProver::Wake => {}
+            ToProver::Received { submitted } => {
                 self.unsent = self.unsent.filter(|(task, _)| Some(*task) != submitted);
             }
-            Hear::Refused { why, about } => match why {
+            ToProver::Refused { why, about } => match why {
                 Refusal::NoJob | Refusal::Waiting { .. } | Refusal::Memory { .. } => self.wait(now, WAIT),
                 Refusal::TooManyLeases { .. } => self.wait(now, BUSY_FOR),
                 Refusal::Crowded { .. } => self.wait(now, WAIT),
@@ -299,7 +299,7 @@ impl Prover {
         };
         let renew = self.after(now, RENEW_EVERY);
         self.alarm = renew.min(end);
-        self.state = State::Working(Doing {
+        self.state = State::Working(CurrentTask {
             task,
             begun,
             end,

@@ -28,7 +28,7 @@ pub(super) struct Machine {
     pub online: bool,
     /// Raised whenever the machine comes back, so that earlier messages do not reach it.
     pub boot: u32,
-    pub doing: Option<Doing>,
+    pub doing: Option<CurrentTask>,
     /// An offer is on its way.
     pub offer_pending: bool,
     /// The time at which it asks again, if no requester wakes it before.
@@ -39,13 +39,13 @@ pub(super) struct Machine {
     /// The requester and the kind of its last task: its tools are those of that one.
     pub last: Option<(usize, Kind)>,
     /// The requesters that it is connected to, in their order.
-    pub met: Vec<Met>,
+    pub met: Vec<KnownRequester>,
     pub inputs: VecDeque<(usize, u32)>,
 }
 
 /// A requester, as a machine sees it. There may be millions of these.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Met {
+pub(super) struct KnownRequester {
     side: u32,
     pub has_program: bool,
     /// It has said that it will wake this machine: until then it is not asked.
@@ -59,7 +59,7 @@ pub(super) struct Met {
     bets_next: Time,
 }
 
-impl Met {
+impl KnownRequester {
     pub(crate) fn new(side: usize) -> Self {
         Self {
             side: side as u32,
@@ -96,7 +96,7 @@ impl Met {
 
 /// A task under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doing {
+pub(super) struct CurrentTask {
     pub requester: usize,
     pub task: TaskRef,
     pub leased: Time,
@@ -118,7 +118,7 @@ impl Machine {
     }
 
     /// A requester, if they are connected.
-    pub(crate) fn met(&mut self, side: usize) -> Option<&mut Met> {
+    pub(crate) fn met(&mut self, side: usize) -> Option<&mut KnownRequester> {
         let place = self.place_of(side)?;
         self.met.get_mut(place)
     }
@@ -132,7 +132,7 @@ impl Machine {
         if self.met.get(side).is_some_and(|met| met.side() == side) {
             return Some(side);
         }
-        self.met.binary_search_by_key(&side, Met::side).ok()
+        self.met.binary_search_by_key(&side, KnownRequester::side).ok()
     }
 
     /// A requester may be asked from then on.
@@ -143,7 +143,7 @@ impl Machine {
     }
 
     /// The requesters with open blocks that have not said that they will wake it.
-    fn candidates<'a>(&'a self, open: &'a [bool]) -> impl Iterator<Item = &'a Met> {
+    fn candidates<'a>(&'a self, open: &'a [bool]) -> impl Iterator<Item = &'a KnownRequester> {
         self.met
             .iter()
             .filter(|met| !met.parked && open[met.side as usize])
@@ -154,7 +154,7 @@ impl Machine {
     pub(crate) fn next(&self, open: &[bool], now: Time) -> Option<usize> {
         let serving = self.last.map(|(requester, _)| requester as u32);
         let ready = self.candidates(open).filter(|met| met.next <= now);
-        let order = |met: &&Met| {
+        let order = |met: &&KnownRequester| {
             let turn = if serving == Some(met.side) {
                 Duration::ZERO
             } else {

@@ -51,12 +51,12 @@ pub(super) struct ShapeTimes {
     pub verify: Duration,
     pub memory: u64,
     /// The time on each class of machines; none where it does not fit.
-    pub classes: Vec<Option<Takes>>,
+    pub classes: Vec<Option<ClassTime>>,
 }
 
 /// The time on a machine whose speed is that of its profile.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Takes {
+pub(super) struct ClassTime {
     pub work: Duration,
     /// The time in addition, if the machine's last task was of another kind.
     pub cold: Duration,
@@ -303,7 +303,7 @@ fn task_times(question: &Question, plan: &FleetPlan, tree: &Tree) -> TaskTimes {
         };
         let classes = question.classes.iter().map(|class| {
             let estimate = of(&class.model, shape, class.threads)?;
-            (memory <= class.memory_bytes).then_some(Takes {
+            (memory <= class.memory_bytes).then_some(ClassTime {
                 work: Duration::from_secs_f64(estimate.wall_s),
                 cold: Duration::from_secs_f64(estimate.cold_s),
             })

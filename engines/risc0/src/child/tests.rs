@@ -194,7 +194,7 @@ fn a_segment_of_another_plan_is_not_proven() {
 }
 
 #[test]
-fn what_this_engine_does_not_do_it_says() {
+fn the_engine_names_the_requests_that_it_does_not_serve() {
     let mut child = Child::default();
     assert_eq!(child.statement().unwrap_err(), Failure::NothingLoaded);
     assert!(matches!(child.make_keys(Some("text")), Err(Failure::Config(_))));

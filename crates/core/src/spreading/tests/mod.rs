@@ -408,7 +408,7 @@ fn a_job_that_is_over_gives_the_link_back() {
 }
 
 #[test]
-fn as_many_tasks_are_given_out_early_as_have_the_files_or_all_if_most_have_them() {
+fn early_tasks_are_as_many_as_peers_with_the_files_or_all_if_half_have_them() {
     let mut spreading = spreading();
     assert_eq!(spreading.enough_for(JOB, 0), 0, "nobody is there");
     assert_eq!(spreading.enough_for(JOB, 1), 0);

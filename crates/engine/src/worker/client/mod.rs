@@ -15,7 +15,7 @@ use super::{
     protocol::{Answer, Failure, REQUEST_BYTES_MAX, Request, RequestHead, Response, read_frame, write_frame},
     shared::{Shared, Stopper},
     source::{Source, send},
-    told::Told,
+    told::ReportedSegments,
     usage::{Usage, Watch},
 };
 use crate::{
@@ -183,7 +183,7 @@ impl Worker {
             stream_from: None,
         })? {
             (Answer::Plan(plan), usage) => {
-                Told::default().check(&plan, max_instructions)?;
+                ReportedSegments::default().check(&plan, max_instructions)?;
                 Ok((plan, usage))
             }
             (other, _) => Err(unexpected(&other)),
@@ -209,7 +209,7 @@ impl Worker {
             max_instructions,
             stream_from: Some(from),
         };
-        let mut told = Told::default();
+        let mut told = ReportedSegments::default();
         let answer = self.ask_with(request, Vec::new(), &mut |segments| {
             told.add(&segments, max_instructions)?;
             cut(segments);

@@ -167,7 +167,7 @@ async fn a_dropped_fetch_leaves_what_was_checked() {
 }
 
 #[tokio::test]
-async fn of_two_fetches_of_a_blob_one_waits_and_finds_it() {
+async fn the_second_fetch_of_a_blob_waits_and_finds_it() {
     let bytes = sample(20 * GROUP);
     let (_here, server, want) = store_with(&bytes);
     let (there, client) = store();

@@ -140,7 +140,7 @@ fn only_what_is_dialled_is_kept_and_of_each_kind_some() {
 /// A message of the hash table has room for thousands, all with the address that its sender calls
 /// from.
 #[test]
-fn what_is_said_of_a_peer_takes_time_by_its_length_and_not_by_its_square() {
+fn addresses_of_a_peer_take_time_by_their_number_and_not_by_its_square() {
     let address = |n: u32| -> Multiaddr {
         format!("/ip4/8.8.{}.{}/tcp/{}", n >> 8 & 0xff, n & 0xff, 1 + (n >> 16))
             .parse()
@@ -153,7 +153,7 @@ fn what_is_said_of_a_peer_takes_time_by_its_length_and_not_by_its_square() {
 }
 
 #[test]
-fn of_what_is_said_of_a_peer_the_beginning_is_looked_at() {
+fn only_the_first_addresses_of_a_peer_are_read() {
     let nowhere = "/ip4/0.0.0.0/tcp/1";
     for (before, learnt) in [(SAID_MAX - 1, 1), (SAID_MAX, 0)] {
         let said = [vec![nowhere; before], vec![FAR]].concat();

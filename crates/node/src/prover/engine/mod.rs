@@ -52,14 +52,14 @@ struct Origin {
 
 /// The state of a child that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Is {
+enum ChildState {
     AtTask,
     MakingKeys,
 }
 
 /// The further use of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
+enum Reuse {
     /// It has the whole job.
     Job,
     /// It has the program: blocks of a rollup have one.
@@ -78,15 +78,15 @@ impl Origin {
     }
 
     /// The use of a child that has loaded this, where `wanted` is to be loaded.
-    fn serves(&self, wanted: &Self) -> Use {
+    fn serves(&self, wanted: &Self) -> Reuse {
         if self.requester != wanted.requester || self.engine != wanted.engine {
-            Use::Nothing
+            Reuse::Nothing
         } else if self.job == wanted.job {
-            Use::Job
+            Reuse::Job
         } else if self.program == wanted.program {
-            Use::Program
+            Reuse::Program
         } else {
-            Use::Nothing
+            Reuse::Nothing
         }
     }
 }
@@ -140,13 +140,13 @@ impl Child {
     fn loaded(&self, files: &JobFiles) -> Result<Loaded, EngineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let of = Origin::of(files);
-        let serves = idle.as_ref().map_or(Use::Nothing, |idle| idle.of.serves(&of));
+        let serves = idle.as_ref().map_or(Reuse::Nothing, |idle| idle.of.serves(&of));
         let mut worker = match (idle, serves) {
-            (Some(idle), Use::Job) => {
-                self.watch(&idle.worker, Is::AtTask)?;
+            (Some(idle), Reuse::Job) => {
+                self.watch(&idle.worker, ChildState::AtTask)?;
                 return Ok(idle);
             }
-            (Some(idle), Use::Program) => idle.worker,
+            (Some(idle), Reuse::Program) => idle.worker,
             (idle, _) => {
                 // Its memory is wanted for the next one.
                 drop(idle);
@@ -155,7 +155,7 @@ impl Child {
                     .map_err(failed)?
             }
         };
-        self.watch(&worker, Is::AtTask)?;
+        self.watch(&worker, ChildState::AtTask)?;
         let (image, input) = (source(files, files.program)?, source(files, files.input)?);
         // Only the child decodes them: a stranger has made them.
         let loaded = worker
@@ -190,7 +190,7 @@ impl Child {
     /// Has the keys made by a child that sees nothing of the job but its configuration.
     fn make_keys(&self, files: &JobFiles, filling: Filling) -> Result<(), EngineError> {
         let mut maker = LimitedWorker::spawn_for_keys(self.config(files)?, self.memory).map_err(failed)?;
-        self.watch(&maker, Is::MakingKeys)?;
+        self.watch(&maker, ChildState::MakingKeys)?;
         let made = maker.make_keys(files.program_config.clone(), filling);
         match made {
             Ok(_) => Ok(()),
@@ -202,15 +202,15 @@ impl Child {
         }
     }
 
-    fn watch(&self, worker: &LimitedWorker, is: Is) -> Result<(), EngineError> {
+    fn watch(&self, worker: &LimitedWorker, is: ChildState) -> Result<(), EngineError> {
         let pid = worker.pid();
         let mut running = self.running();
         if running.stopped {
             return Err(EngineError::Stopped);
         }
         running.before = match is {
-            Is::AtTask => Some(cpu_time(pid).unwrap_or_default()),
-            Is::MakingKeys => None,
+            ChildState::AtTask => Some(cpu_time(pid).unwrap_or_default()),
+            ChildState::MakingKeys => None,
         };
         running.pid = Some(pid);
         running.stopper = Some(worker.stopper());

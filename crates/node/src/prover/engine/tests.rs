@@ -27,13 +27,13 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
         job: JobId([2; 32]),
         ..own.clone()
     };
-    assert_eq!(own.serves(&own), Use::Job);
-    assert_eq!(own.serves(&next_block), Use::Program);
+    assert_eq!(own.serves(&own), Reuse::Job);
+    assert_eq!(own.serves(&next_block), Reuse::Program);
     let other_program = Origin {
         program: (program(2), None),
         ..next_block.clone()
     };
-    assert_eq!(own.serves(&other_program), Use::Nothing);
+    assert_eq!(own.serves(&other_program), Reuse::Nothing);
     // Another engine may give a job the same name: the name follows from what the engine says.
     for wanted in [&own, &next_block] {
         let other_engine = Origin {
@@ -43,7 +43,7 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
             },
             ..wanted.clone()
         };
-        assert_eq!(own.serves(&other_engine), Use::Nothing);
+        assert_eq!(own.serves(&other_engine), Reuse::Nothing);
         let other_build = Origin {
             engine: EngineId {
                 fingerprint: [8; 32],
@@ -51,14 +51,14 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
             },
             ..wanted.clone()
         };
-        assert_eq!(own.serves(&other_build), Use::Nothing);
+        assert_eq!(own.serves(&other_build), Reuse::Nothing);
     }
     for wanted in [&own, &next_block] {
         let of_another = Origin {
             requester: Peer([2; 32]),
             ..wanted.clone()
         };
-        assert_eq!(own.serves(&of_another), Use::Nothing);
+        assert_eq!(own.serves(&of_another), Reuse::Nothing);
     }
 }
 
@@ -236,12 +236,12 @@ fn making_keys_is_no_progress_of_a_task() {
         }
         cpu_time(worker.pid()).unwrap()
     };
-    child.watch(&worker, Is::MakingKeys).unwrap();
+    child.watch(&worker, ChildState::MakingKeys).unwrap();
     more(more(Duration::ZERO));
     let sample = child.sample();
     assert_eq!(sample.cpu, Duration::ZERO);
     assert!(sample.memory_bytes > 0);
-    child.watch(&worker, Is::AtTask).unwrap();
+    child.watch(&worker, ChildState::AtTask).unwrap();
     more(cpu_time(worker.pid()).unwrap() + Duration::from_millis(50));
     assert!(child.sample().cpu > Duration::ZERO);
 }

@@ -12,7 +12,7 @@ use myriad_net::blob::BlobRef;
 
 use super::{
     Driver,
-    of_job::{OfJob, Unplanned},
+    of_job::{MissingPlan, OfJob},
 };
 use crate::{
     RunError,
@@ -94,7 +94,7 @@ impl<J: JobBackend> Driver<J> {
                     return;
                 };
                 // Those that have delivered hear what comes of it.
-                of_job.unplanned = Some(Unplanned {
+                of_job.unplanned = Some(MissingPlan {
                     error,
                     until: Instant::now() + JUDGED_WITHIN,
                 });
@@ -129,8 +129,8 @@ impl<J: JobBackend> Driver<J> {
     pub(super) fn end_unplanned(&mut self) {
         for job in self.jobs.values_mut() {
             let is_judged = job.checks == 0 && job.messages.is_empty();
-            let is_over = |unplanned: &mut Unplanned| is_judged || Instant::now() >= unplanned.until;
-            if let Some(Unplanned { error, .. }) = job.unplanned.take_if(is_over) {
+            let is_over = |unplanned: &mut MissingPlan| is_judged || Instant::now() >= unplanned.until;
+            if let Some(MissingPlan { error, .. }) = job.unplanned.take_if(is_over) {
                 job.end(Err(error));
             }
         }

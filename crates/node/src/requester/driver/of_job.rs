@@ -48,7 +48,7 @@ pub(super) struct Heralded {
 }
 
 /// Why a job ends that has no plan, and until when claims are judged.
-pub(super) struct Unplanned {
+pub(super) struct MissingPlan {
     pub error: RunError,
     pub until: std::time::Instant,
 }
@@ -83,7 +83,7 @@ pub(super) struct OfJob<J: JobBackend> {
     /// The examinations, and the wait for the truth, which end with the job.
     pub examining: JoinSet<()>,
     /// Why there will be no plan.
-    pub unplanned: Option<Unplanned>,
+    pub unplanned: Option<MissingPlan>,
     /// The outcome of the job, once it is over.
     pub outcome: Option<Result<(), RunError>>,
     /// Hears how it has ended.

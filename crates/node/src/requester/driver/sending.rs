@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_much_for_a_peer_is_said_to_be_in_vain_and_lanes_go() {
+    async fn messages_beyond_a_peers_limit_are_reported_as_unsent_and_lanes_go() {
         let sending = Sending::default();
         let (mut ends, mut receivers) = (Vec::new(), Vec::new());
         for _ in 0..=TO_PEER_MAX {

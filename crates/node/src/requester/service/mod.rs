@@ -79,12 +79,12 @@ struct Live {
     /// Jobs that the driver does not know yet.
     entering: usize,
     /// Why no more jobs are done.
-    over: Option<GivenUp>,
+    over: Option<EndReason>,
 }
 
 /// Why a job is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum GivenUp {
+enum EndReason {
     /// The user wants no job any more.
     Unwanted,
     /// The user does not want this one any more.
@@ -93,7 +93,7 @@ enum GivenUp {
     Bug,
 }
 
-impl GivenUp {
+impl EndReason {
     fn error(self) -> RunError {
         match self {
             Self::Unwanted => RunError::Interrupted,
@@ -114,11 +114,11 @@ struct Ticket {
     children: Children,
     /// Takes it from the driver, once that knows it.
     entered: OnceLock<Withdrawal<EngineBackend>>,
-    given_up: Mutex<Option<GivenUp>>,
+    given_up: Mutex<Option<EndReason>>,
 }
 
 impl Ticket {
-    fn given_up(&self) -> Option<GivenUp> {
+    fn given_up(&self) -> Option<EndReason> {
         *self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,7 +160,7 @@ impl Canceller {
     /// Accepted proofs stay.
     pub fn cancel(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.give_up(&self.ticket, GivenUp::Cancelled);
+            shared.give_up(&self.ticket, EndReason::Cancelled);
         }
     }
 }
@@ -177,7 +177,7 @@ impl JobHandle {
     /// See [`RunError`].
     pub async fn outcome(self) -> Result<Outcome, RunError> {
         let ended = self.outcome.await;
-        ended.unwrap_or_else(|_| Err(GivenUp::Bug.error()))
+        ended.unwrap_or_else(|_| Err(EndReason::Bug.error()))
     }
 }
 
@@ -220,7 +220,7 @@ impl Service {
         let stop = async move {
             stop.await;
             if let Some(shared) = stopping.upgrade() {
-                shared.give_up_all(GivenUp::Unwanted);
+                shared.give_up_all(EndReason::Unwanted);
             }
         };
         runtime.spawn(heed_requests(Weak::clone(&weak), data_dir.to_owned()));
@@ -228,9 +228,9 @@ impl Service {
             let ended = tokio::spawn(driver.run(stop)).await;
             if let Some(shared) = weak.upgrade() {
                 shared.give_up_all(match ended {
-                    Ok(Ok(())) => GivenUp::Unwanted,
-                    Ok(Err(_)) => GivenUp::NetworkEnded,
-                    Err(_) => GivenUp::Bug,
+                    Ok(Ok(())) => EndReason::Unwanted,
+                    Ok(Err(_)) => EndReason::NetworkEnded,
+                    Err(_) => EndReason::Bug,
                 });
             }
         });
@@ -314,7 +314,7 @@ impl Service {
     /// Ends all jobs that are not done, tells the provers, and waits until they have heard it.
     /// Accepted proofs stay.
     pub async fn stop(self) {
-        self.shared.give_up_all(GivenUp::Unwanted);
+        self.shared.give_up_all(EndReason::Unwanted);
         let mut count = self.shared.count.subscribe();
         // Its sender is here.
         let _ = count.wait_for(|count| *count == 0).await;
@@ -353,7 +353,7 @@ async fn heed_requests(shared: Weak<Shared>, data_dir: PathBuf) {
             unwanted
         });
         for ticket in looks.await.unwrap_or_default() {
-            shared.give_up(&ticket, GivenUp::Cancelled);
+            shared.give_up(&ticket, EndReason::Cancelled);
         }
     }
 }
@@ -364,7 +364,7 @@ impl Shared {
     }
 
     /// Gives a job up, if it has not ended. Another one may have its name since.
-    fn give_up(&self, ticket: &Ticket, why: GivenUp) {
+    fn give_up(&self, ticket: &Ticket, why: EndReason) {
         let live = self.live();
         if !live.tickets.iter().any(|other| other.number == ticket.number) {
             return;
@@ -382,7 +382,7 @@ impl Shared {
         }
     }
 
-    fn give_up_all(&self, why: GivenUp) {
+    fn give_up_all(&self, why: EndReason) {
         let tickets = {
             let mut live = self.live();
             live.over.get_or_insert(why);

@@ -18,12 +18,12 @@ use crate::{
 
 /// The record and the observer of a job. Both hear of it in its own thread alone, also of what the
 /// driver tells: a disk that is slow and an observer that panics are no other job's trouble.
-struct Told {
+struct JobObserver {
     recorder: Recorder<Box<dyn Observer + Send>>,
     by_driver: mpsc::Receiver<Event>,
 }
 
-impl Told {
+impl JobObserver {
     /// Passes on all that the driver tells, until the job has ended there.
     fn pass_on(&mut self) {
         for event in &self.by_driver {
@@ -32,7 +32,7 @@ impl Told {
     }
 }
 
-impl Observer for Told {
+impl Observer for JobObserver {
     fn event(&mut self, event: &Event) {
         for earlier in self.by_driver.try_iter() {
             self.recorder.event(&earlier);
@@ -63,7 +63,7 @@ pub(super) fn prove(
         },
     };
     let (tell, by_driver) = mpsc::channel();
-    let mut told = Told { recorder, by_driver };
+    let mut told = JobObserver { recorder, by_driver };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
     let is_planned = opened.earlier(options)?.is_some();

@@ -250,7 +250,7 @@ fn jobs_that_wait_are_cancelled_and_more_than_there_is_room_for_are_refused() {
 /// The more important one is submitted last, with the others, and all of them are loaded by threads
 /// of their own.
 #[test]
-fn of_jobs_that_are_submitted_together_the_most_important_one_goes_first() {
+fn the_most_important_of_jobs_submitted_together_goes_first() {
     let bench = Bench::new(Limits::default());
     let (tell, told) = mpsc::channel();
     let submissions = (0..4).map(|input| {

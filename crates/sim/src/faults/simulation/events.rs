@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use myriad_core::{Input, Time};
 
-use super::{Happens, Simulation};
+use super::{Occurrence, Simulation};
 use crate::rng::Rng;
 
 impl Simulation<'_> {
@@ -14,34 +14,34 @@ impl Simulation<'_> {
         let start = Time::default();
         for _ in 0..faults.requester_crashes {
             let time = start + rng.duration(Duration::ZERO..faults.until);
-            self.queue.push(time, Happens::RequesterCrashes);
+            self.queue.push(time, Occurrence::RequesterCrashes);
         }
         for _ in 0..faults.peer_crashes {
             let time = start + rng.duration(Duration::ZERO..faults.until);
             let prover = rng.below(self.provers.len() as u64) as usize;
-            self.queue.push(time, Happens::PeerCrashes { prover });
+            self.queue.push(time, Occurrence::PeerCrashes { prover });
         }
         for _ in 0..faults.partitions {
             let time = start + rng.duration(Duration::ZERO..faults.until);
             let isolated = (0..self.provers.len()).filter(|_| rng.chance(400)).collect();
             let outage = rng.duration(faults.outage.clone());
             self.queue
-                .push(time, Happens::PartitionBegins { isolated, outage });
+                .push(time, Occurrence::PartitionBegins { isolated, outage });
         }
-        self.queue.push(start + faults.until, Happens::FaultsEnd);
+        self.queue.push(start + faults.until, Occurrence::FaultsEnd);
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each event")]
-    pub(super) fn happens(&mut self, happens: Happens) -> Result<(), String> {
+    pub(super) fn happens(&mut self, happens: Occurrence) -> Result<(), String> {
         match happens {
-            Happens::Acts { prover } => self.acts(prover),
-            Happens::Reaches {
+            Occurrence::Acts { prover } => self.acts(prover),
+            Occurrence::Reaches {
                 from,
                 boot,
                 term,
                 say,
             } => self.reaches(from, boot, term, say)?,
-            Happens::Returns { to, boot, hear } => {
+            Occurrence::Returns { to, boot, hear } => {
                 let now = self.now;
                 let prover = &mut self.provers[to];
                 if prover.up && prover.reachable && prover.boot == boot {
@@ -49,19 +49,19 @@ impl Simulation<'_> {
                     self.wind(to);
                 }
             }
-            Happens::Finds { term, input } if term == self.term => self.input(input, None)?,
-            Happens::Persisted { term, task, proof } if term == self.term => {
+            Occurrence::Finds { term, input } if term == self.term => self.input(input, None)?,
+            Occurrence::Persisted { term, task, proof } if term == self.term => {
                 self.make_durable(task, proof)?;
                 self.input(Input::Persisted { task, proof }, None)?;
             }
-            Happens::Tried { term, task } if term == self.term => self.tried(task)?,
-            Happens::Grows { term, job, known } if term == self.term => self.grow(job, known)?,
+            Occurrence::Tried { term, task } if term == self.term => self.tried(task)?,
+            Occurrence::Grows { term, job, known } if term == self.term => self.grow(job, known)?,
             // The requester that asked is no more.
-            Happens::Finds { .. }
-            | Happens::Persisted { .. }
-            | Happens::Tried { .. }
-            | Happens::Grows { .. } => {}
-            Happens::Lost { prover, boot } => {
+            Occurrence::Finds { .. }
+            | Occurrence::Persisted { .. }
+            | Occurrence::Tried { .. }
+            | Occurrence::Grows { .. } => {}
+            Occurrence::Lost { prover, boot } => {
                 let gone = &self.provers[prover];
                 // A prover that came back meanwhile was not lost.
                 if !(gone.up && gone.reachable) && gone.boot == boot {
@@ -72,20 +72,20 @@ impl Simulation<'_> {
                     self.input(Input::PeerLost { peer }, None)?;
                 }
             }
-            Happens::Opens { job } => {
+            Occurrence::Opens { job } => {
                 self.journal.opened.insert(job);
                 self.open(job)?;
             }
-            Happens::RequesterCrashes if self.faulty && self.requester.is_some() => {
+            Occurrence::RequesterCrashes if self.faulty && self.requester.is_some() => {
                 self.note(|| "the requester crashes".into());
                 self.report.crashes += 1;
                 self.requester = None;
                 self.holders.clear();
                 self.tries.clear();
                 let outage = self.rng.duration(self.scenario.faults.outage.clone());
-                self.queue.push(self.now + outage, Happens::RequesterStarts);
+                self.queue.push(self.now + outage, Occurrence::RequesterStarts);
             }
-            Happens::RequesterStarts if self.requester.is_none() => {
+            Occurrence::RequesterStarts if self.requester.is_none() => {
                 self.start_requester()?;
                 let now = self.now;
                 for index in 0..self.provers.len() {
@@ -96,38 +96,38 @@ impl Simulation<'_> {
                     }
                 }
             }
-            Happens::PeerCrashes { prover } if self.faulty && self.provers[prover].up => {
+            Occurrence::PeerCrashes { prover } if self.faulty && self.provers[prover].up => {
                 let now = self.now;
                 self.note(|| format!("prover {prover} crashes"));
                 self.provers[prover].crash(now);
                 self.goes_missing(prover);
                 let outage = self.rng.duration(self.scenario.faults.outage.clone());
-                self.queue.push(now + outage, Happens::PeerStarts { prover });
+                self.queue.push(now + outage, Occurrence::PeerStarts { prover });
             }
-            Happens::PeerStarts { prover } => {
+            Occurrence::PeerStarts { prover } => {
                 let now = self.now;
                 self.provers[prover].start(now);
                 self.wind(prover);
             }
-            Happens::PartitionBegins { isolated, outage } if self.faulty => {
+            Occurrence::PartitionBegins { isolated, outage } if self.faulty => {
                 self.note(|| format!("{} provers are cut off", isolated.len()));
                 for &prover in &isolated {
                     self.provers[prover].reachable = false;
                     self.goes_missing(prover);
                 }
                 self.queue
-                    .push(self.now + outage, Happens::PartitionEnds { isolated });
+                    .push(self.now + outage, Occurrence::PartitionEnds { isolated });
             }
-            Happens::PartitionEnds { isolated } => {
+            Occurrence::PartitionEnds { isolated } => {
                 for prover in isolated {
                     self.provers[prover].reachable = true;
                 }
             }
-            Happens::FaultsEnd => self.faulty = false,
-            Happens::RequesterCrashes
-            | Happens::RequesterStarts
-            | Happens::PeerCrashes { .. }
-            | Happens::PartitionBegins { .. } => {}
+            Occurrence::FaultsEnd => self.faulty = false,
+            Occurrence::RequesterCrashes
+            | Occurrence::RequesterStarts
+            | Occurrence::PeerCrashes { .. }
+            | Occurrence::PartitionBegins { .. } => {}
         }
         Ok(())
     }

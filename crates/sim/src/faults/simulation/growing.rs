@@ -3,7 +3,7 @@
 
 use myriad_core::{Input, JobSpec, TaskId, TaskRef};
 
-use super::{Happens, Simulation};
+use super::{Occurrence, Simulation};
 use crate::faults::scenario::Growth;
 
 impl Simulation<'_> {
@@ -14,7 +14,7 @@ impl Simulation<'_> {
         match job.growth {
             Some(Growth { first, every }) if !self.journal.planned.contains(&index) => {
                 let (term, known) = (self.term, first + 1);
-                let grows = Happens::Grows {
+                let grows = Occurrence::Grows {
                     term,
                     job: index,
                     known,
@@ -50,7 +50,7 @@ impl Simulation<'_> {
         }
         if let Some(Growth { every, .. }) = job.growth {
             let (term, known) = (self.term, known + 1);
-            let grows = Happens::Grows {
+            let grows = Occurrence::Grows {
                 term,
                 job: index,
                 known,

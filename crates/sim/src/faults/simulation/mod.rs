@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub(super) use self::proofs::CHECK;
 use super::{
-    prover::{Hear, Prover, Say},
+    prover::{FromProver, Prover, ToProver},
     scenario::{Job, Scenario},
 };
 use crate::{peer::known, queue::Queue, rng::Rng};
@@ -53,17 +53,17 @@ pub struct Report {
     pub log: [u8; 32],
 }
 
-enum Happens {
+enum Occurrence {
     Reaches {
         from: usize,
         boot: u32,
         term: u32,
-        say: Say,
+        say: FromProver,
     },
     Returns {
         to: usize,
         boot: u32,
-        hear: Hear,
+        hear: ToProver,
     },
     Acts {
         prover: usize,
@@ -130,7 +130,7 @@ struct Journal {
 struct Simulation<'a> {
     scenario: &'a Scenario,
     now: Time,
-    queue: Queue<Happens>,
+    queue: Queue<Occurrence>,
     provers: Vec<Prover>,
     by_peer: BTreeMap<Peer, usize>,
     /// None while it is down.
@@ -194,10 +194,10 @@ impl<'a> Simulation<'a> {
         for prover in order {
             // The peers hear of the job within a second.
             let hears = Time::default() + rng.duration(Duration::ZERO..Duration::from_secs(1));
-            queue.push(hears, Happens::Acts { prover });
+            queue.push(hears, Occurrence::Acts { prover });
         }
         for (job, opens) in scenario.jobs.iter().enumerate() {
-            queue.push(Time::default() + opens.opened, Happens::Opens { job });
+            queue.push(Time::default() + opens.opened, Occurrence::Opens { job });
         }
         let mut simulation = Self {
             scenario,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use myriad_core::{Blob, Input, Peer, TaskId, TaskRef, Tried, Verdict, stalled_after};
 
-use super::{Happens, Simulation};
+use super::{Occurrence, Simulation};
 use crate::{
     faults::scenario::cost,
     peer::{GOOD, INVALID, POISON, WITHHELD_FOR},
@@ -50,7 +50,8 @@ impl Simulation<'_> {
         for (after, input) in [(stalls, Input::Stalled { peer, task, proof }), (takes, checked)] {
             if after <= takes {
                 let term = self.term;
-                self.queue.push(self.now + after, Happens::Finds { term, input });
+                self.queue
+                    .push(self.now + after, Occurrence::Finds { term, input });
             }
         }
     }
@@ -75,7 +76,7 @@ impl Simulation<'_> {
 
     fn begin_try(&mut self, task: TaskRef) {
         let (term, ends) = (self.term, self.now + cost(task.task.kind()).work);
-        self.queue.push(ends, Happens::Tried { term, task });
+        self.queue.push(ends, Occurrence::Tried { term, task });
     }
 
     /// The requester has done a task itself, or was not able to.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use myriad_core::{Input, Time};
 
-use super::{Happens, Simulation};
+use super::{Occurrence, Simulation};
 use crate::{
-    faults::{prover::Say, scenario::Job},
+    faults::{prover::FromProver, scenario::Job},
     peer::LOST_AFTER,
 };
 
@@ -15,7 +15,7 @@ impl Simulation<'_> {
     pub(super) fn wind(&mut self, prover: usize) {
         let alarm = self.provers[prover].alarm;
         if alarm < Time::NEVER {
-            self.queue.push(alarm.max(self.now), Happens::Acts { prover });
+            self.queue.push(alarm.max(self.now), Occurrence::Acts { prover });
         }
     }
 
@@ -33,7 +33,7 @@ impl Simulation<'_> {
             let lost = self.faulty && self.rng.chance(self.scenario.faults.loss);
             if reachable && !lost {
                 let term = self.term;
-                let happens = Happens::Reaches {
+                let happens = Occurrence::Reaches {
                     from: index,
                     boot,
                     term,
@@ -44,13 +44,19 @@ impl Simulation<'_> {
         }
     }
 
-    pub(super) fn reaches(&mut self, from: usize, boot: u32, term: u32, say: Say) -> Result<(), String> {
+    pub(super) fn reaches(
+        &mut self,
+        from: usize,
+        boot: u32,
+        term: u32,
+        say: FromProver,
+    ) -> Result<(), String> {
         let prover = &self.provers[from];
         if self.requester.is_none() || term != self.term || prover.boot != boot {
             return Ok(());
         }
         let peer = prover.peer;
-        if matches!(say, Say::Offer(_)) && from.is_multiple_of(2) {
+        if matches!(say, FromProver::Offer(_)) && from.is_multiple_of(2) {
             // Liars claim it as well as others, of jobs that are open and of others.
             for number in 0..self.scenario.jobs.len() {
                 let job = Job::id(number);
@@ -59,10 +65,10 @@ impl Simulation<'_> {
             }
         }
         let input = match say {
-            Say::Offer(offer) => Input::Offer { peer, offer },
-            Say::Renew { task, progress } => Input::Renewed { peer, task, progress },
-            Say::Submit { task, proof } => Input::Submitted { peer, task, proof },
-            Say::Return { task, why } => Input::Returned { peer, task, why },
+            FromProver::Offer(offer) => Input::Offer { peer, offer },
+            FromProver::Renew { task, progress } => Input::Renewed { peer, task, progress },
+            FromProver::Submit { task, proof } => Input::Submitted { peer, task, proof },
+            FromProver::Return { task, why } => Input::Returned { peer, task, why },
         };
         self.input(input, Some(from))
     }
@@ -70,6 +76,6 @@ impl Simulation<'_> {
     pub(super) fn goes_missing(&mut self, prover: usize) {
         let boot = self.provers[prover].boot;
         self.queue
-            .push(self.now + LOST_AFTER, Happens::Lost { prover, boot });
+            .push(self.now + LOST_AFTER, Occurrence::Lost { prover, boot });
     }
 }

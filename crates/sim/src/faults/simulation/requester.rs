@@ -5,9 +5,9 @@ use myriad_core::{
     invariants::{All, Violation},
 };
 
-use super::{Happens, Simulation};
+use super::{Occurrence, Simulation};
 use crate::faults::{
-    prover::Hear,
+    prover::ToProver,
     scenario::{Job, cost},
 };
 
@@ -99,7 +99,7 @@ impl Simulation<'_> {
         if let Some(prover) = offerer
             && !answered
         {
-            self.answer(prover, Hear::Received { submitted });
+            self.answer(prover, ToProver::Received { submitted });
         }
         Ok(())
     }
@@ -124,17 +124,17 @@ impl Simulation<'_> {
                 self.journal.leases.insert((task, peer));
                 let cost = cost(task.task.kind());
                 let poisoned = self.poison(task).is_some();
-                self.answer(prover, Hear::Lease { task, cost, poisoned });
+                self.answer(prover, ToProver::Lease { task, cost, poisoned });
                 return Ok(true);
             }
             Output::Extended { .. } => return Ok(true),
             Output::Refuse { peer, why } => {
                 let prover = self.by_peer[&peer];
                 debug_assert_eq!(Some(prover), offerer);
-                self.answer(prover, Hear::Refused { why, about });
+                self.answer(prover, ToProver::Refused { why, about });
                 return Ok(true);
             }
-            Output::Wake { peer } => self.send(peer, Hear::Wake),
+            Output::Wake { peer } => self.send(peer, ToProver::Wake),
             Output::Try { task } => self.try_it(task),
             Output::Check { peer, task, proof } => {
                 if self.journal.done.contains_key(&task) {
@@ -146,7 +146,7 @@ impl Simulation<'_> {
                 let takes = self.rng.duration(self.scenario.faults.persist.clone());
                 let term = self.term;
                 self.queue
-                    .push(self.now + takes, Happens::Persisted { term, task, proof });
+                    .push(self.now + takes, Occurrence::Persisted { term, task, proof });
                 // A crash may come after it is durable and before anybody knows.
                 if self.faulty && self.rng.chance(300) {
                     self.make_durable(task, proof)?;
@@ -155,7 +155,7 @@ impl Simulation<'_> {
             Output::Revoke { peer, task, why } => {
                 self.report.expired += u64::from(why == myriad_core::Revocation::Expired);
                 self.lease_ends(task, peer);
-                self.send(peer, Hear::Revoked(task));
+                self.send(peer, ToProver::Revoked(task));
             }
             Output::Learned { peer } => {
                 let standing = self
@@ -200,13 +200,13 @@ impl Simulation<'_> {
         }
     }
 
-    fn answer(&mut self, prover: usize, hear: Hear) {
+    fn answer(&mut self, prover: usize, hear: ToProver) {
         let lost = self.faulty && self.rng.chance(self.scenario.faults.loss);
         let (latency, boot) = (self.provers[prover].latency, self.provers[prover].boot);
         if !lost {
             self.queue.push(
                 self.now + latency,
-                Happens::Returns {
+                Occurrence::Returns {
                     to: prover,
                     boot,
                     hear,
@@ -215,7 +215,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn send(&mut self, peer: Peer, hear: Hear) {
+    fn send(&mut self, peer: Peer, hear: ToProver) {
         let prover = self.by_peer[&peer];
         self.answer(prover, hear);
     }

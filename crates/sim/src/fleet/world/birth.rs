@@ -7,12 +7,12 @@ use std::{
 
 use myriad_core::{Policy, Requester, Time, spreading::Spreading};
 
-use super::{Happens, Side, World, timeouts::Timeouts};
+use super::{Occurrence, Side, World, timeouts::Timeouts};
 use crate::{
     fleet::{
         file::{MBIT, MachineTable, Spread},
         link::Link,
-        machine::{Machine, Met},
+        machine::{KnownRequester, Machine},
         outcome::{Block, Counts, Timeline},
         setup::Setup,
     },
@@ -39,7 +39,7 @@ impl<'a> World<'a> {
             let every = Duration::from_secs_f64(requester.every_s.unwrap_or(0.0));
             let first = Time::default() + rng.duration(Duration::ZERO..every);
             for block in 0..blocks as u32 {
-                queue.push(first + every * block, Happens::Arrives { side, block });
+                queue.push(first + every * block, Occurrence::Arrives { side, block });
             }
             sides.push(Side {
                 table,
@@ -131,7 +131,7 @@ fn connect(setup: &Setup, seed: u64, sides: &[Side], machines: &mut [Machine]) {
         if room == machines.len() {
             machines
                 .iter_mut()
-                .for_each(|machine| machine.met.push(Met::new(place)));
+                .for_each(|machine| machine.met.push(KnownRequester::new(place)));
             continue;
         }
         let mut connected = 0;
@@ -144,7 +144,7 @@ fn connect(setup: &Setup, seed: u64, sides: &[Side], machines: &mut [Machine]) {
             if let Some(machine) =
                 machine.filter(|machine| machine.met.last().is_none_or(|met| met.side() != place))
             {
-                machine.met.push(Met::new(place));
+                machine.met.push(KnownRequester::new(place));
                 connected += 1;
             }
         }

@@ -18,7 +18,7 @@ use myriad_core::{Blob, Input, JobId, Peer, Requester, Return, TaskRef, Time, sp
 
 use super::{
     link::Link,
-    machine::{Machine, Met},
+    machine::{KnownRequester, Machine},
     outcome::{Block, Counts, Timeline, WorldOutcome, seconds},
     setup::Setup,
 };
@@ -27,7 +27,7 @@ use spreading::Shared;
 use timeouts::Timeouts;
 use transfers::Chains;
 
-enum Say {
+enum FromMachine {
     Offer,
     /// It was woken, and is at a task.
     Declines,
@@ -36,7 +36,7 @@ enum Say {
     Return(TaskRef, Return),
 }
 
-enum Hear {
+enum ToMachine {
     Lease(TaskRef),
     /// It may ask again after so long.
     Refused(Duration),
@@ -46,7 +46,7 @@ enum Hear {
     Wake,
 }
 
-enum Happens {
+enum Occurrence {
     /// A block comes.
     Arrives {
         side: usize,
@@ -91,13 +91,13 @@ enum Happens {
         side: usize,
         machine: usize,
         boot: u32,
-        say: Say,
+        say: FromMachine,
     },
     Hears {
         side: usize,
         machine: usize,
         boot: u32,
-        hear: Hear,
+        hear: ToMachine,
     },
     /// It may ask for work.
     Wakes {
@@ -153,7 +153,7 @@ struct Side {
 pub(super) struct World<'a> {
     setup: &'a Setup,
     now: Time,
-    queue: Queue<Happens>,
+    queue: Queue<Occurrence>,
     sides: Vec<Side>,
     /// For each requester, whether it has an open block.
     open: Vec<bool>,
@@ -236,37 +236,37 @@ impl<'a> World<'a> {
         self.now = self.now.min(limit);
     }
 
-    fn happens(&mut self, happens: Happens) {
+    fn happens(&mut self, happens: Occurrence) {
         match happens {
-            Happens::Arrives { side, block } => {
+            Occurrence::Arrives { side, block } => {
                 self.sides[side].blocks[block as usize].arrived_s = Some(seconds(self.now));
                 self.sides[side].waiting.push_back(block);
                 self.execute(side);
             }
-            Happens::Announces { side, block } => self.spreads(side, block),
-            Happens::SpreadsOn { side, block } => self.spreads_on(side, block),
-            Happens::HasFiles { side, block, machine } => {
+            Occurrence::Announces { side, block } => self.spreads(side, block),
+            Occurrence::SpreadsOn { side, block } => self.spreads_on(side, block),
+            Occurrence::HasFiles { side, block, machine } => {
                 self.has_files(side, block, machine);
                 self.spreads_on(side, block);
             }
-            Happens::Opens { side, block } => {
+            Occurrence::Opens { side, block } => {
                 let workload = &self.setup.workloads[self.sides[side].table];
                 self.is_spread(side, block);
                 self.opens(side, block, workload.tree.clone(), workload.costs.clone());
             }
-            Happens::Streams {
+            Occurrence::Streams {
                 side,
                 block,
                 began,
                 known,
             } => self.streams(side, block, began, known),
-            Happens::Grows {
+            Occurrence::Grows {
                 side,
                 block,
                 began,
                 known,
             } => self.grows(side, block, began, known),
-            Happens::Reaches {
+            Occurrence::Reaches {
                 side,
                 machine,
                 boot,
@@ -276,7 +276,7 @@ impl<'a> World<'a> {
                     self.reaches(side, machine, say);
                 }
             }
-            Happens::Hears {
+            Occurrence::Hears {
                 side,
                 machine,
                 boot,
@@ -286,22 +286,22 @@ impl<'a> World<'a> {
                     self.hears(side, machine, hear);
                 }
             }
-            Happens::Wakes { machine } => {
+            Occurrence::Wakes { machine } => {
                 if self.machines[machine].alarm <= self.now {
                     self.asks(machine);
                 }
             }
-            Happens::Renews { machine, lease } => self.renews(machine, lease),
-            Happens::Ends { machine, lease } => self.ends(machine, lease),
-            Happens::Fetched {
+            Occurrence::Renews { machine, lease } => self.renews(machine, lease),
+            Occurrence::Ends { machine, lease } => self.ends(machine, lease),
+            Occurrence::Fetched {
                 side,
                 peer,
                 task,
                 proof,
             } => self.verifies(side, peer, task, proof),
-            Happens::Finds { side, input } => self.input(side, input),
-            Happens::Toggles { machine } => self.toggles(machine),
-            Happens::Lost { machine, boot } => {
+            Occurrence::Finds { side, input } => self.input(side, input),
+            Occurrence::Toggles { machine } => self.toggles(machine),
+            Occurrence::Lost { machine, boot } => {
                 if self.machines[machine].boot == boot {
                     self.is_lost(machine);
                 }
@@ -312,7 +312,7 @@ impl<'a> World<'a> {
     /// All requesters that a machine has met find that it is gone.
     fn is_lost(&mut self, machine: usize) {
         let Machine { peer, met, .. } = &self.machines[machine];
-        let (peer, met): (_, Vec<usize>) = (*peer, met.iter().map(Met::side).collect());
+        let (peer, met): (_, Vec<usize>) = (*peer, met.iter().map(KnownRequester::side).collect());
         for side in met {
             self.input(side, Input::PeerLost { peer });
         }

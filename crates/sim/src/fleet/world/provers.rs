@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use myriad_core::{Input, Return, TaskId, TaskRef, Time};
 
-use super::{Happens, Hear, Say, World, blob, block_of};
+use super::{FromMachine, Occurrence, ToMachine, World, blob, block_of};
 use crate::{
-    fleet::machine::Doing,
+    fleet::machine::CurrentTask,
     peer::{GOOD, Habit, INVALID, LOST_AFTER, PROGRESS_MAX, RENEW_EVERY, WITHHELD},
 };
 
@@ -22,13 +22,13 @@ impl World<'_> {
         match machine.next(&self.open, now) {
             Some(side) => {
                 machine.offer_pending = true;
-                self.say(place, side, Say::Offer);
+                self.say(place, side, FromMachine::Offer);
             }
             None => {
                 machine.alarm = machine.earliest(&self.open);
                 if machine.alarm < Time::NEVER {
                     let alarm = machine.alarm;
-                    self.queue.push(alarm, Happens::Wakes { machine: place });
+                    self.queue.push(alarm, Occurrence::Wakes { machine: place });
                 }
                 if !machine.listening && machine.listens() {
                     machine.listening = true;
@@ -38,17 +38,17 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn say(&mut self, machine: usize, side: usize, say: Say) {
+    pub(super) fn say(&mut self, machine: usize, side: usize, say: FromMachine) {
         let from = &self.machines[machine];
         let way = match say {
-            Say::Offer if self.setup.file.what_if.ahead => Duration::ZERO,
+            FromMachine::Offer if self.setup.file.what_if.ahead => Duration::ZERO,
             _ => from.link.one_way(&self.links[side]),
         };
         let reaches = self.now + way;
         let boot = from.boot;
         self.queue.push(
             reaches,
-            Happens::Reaches {
+            Occurrence::Reaches {
                 side,
                 machine,
                 boot,
@@ -57,39 +57,39 @@ impl World<'_> {
         );
     }
 
-    pub(super) fn hears(&mut self, side: usize, place: usize, hear: Hear) {
+    pub(super) fn hears(&mut self, side: usize, place: usize, hear: ToMachine) {
         let now = self.now;
         let machine = &mut self.machines[place];
         match hear {
-            Hear::Lease(task) => {
+            ToMachine::Lease(task) => {
                 machine.offer_pending = false;
                 if machine.is_idle() {
                     machine.may_ask(side, now);
                     self.begins(side, place, task);
                 }
             }
-            Hear::Refused(wait) => {
+            ToMachine::Refused(wait) => {
                 machine.offer_pending = false;
                 machine.may_ask(side, now + wait);
                 self.asks(place);
             }
-            Hear::Parked => {
+            ToMachine::Parked => {
                 machine.offer_pending = false;
                 if let Some(met) = machine.met(side) {
                     met.parked = true;
                 }
                 self.asks(place);
             }
-            Hear::Wake => {
+            ToMachine::Wake => {
                 self.counts.woken += 1;
                 machine.may_ask(side, now);
                 if machine.doing.is_some() {
                     self.counts.declined += 1;
-                    return self.say(place, side, Say::Declines);
+                    return self.say(place, side, FromMachine::Declines);
                 }
                 self.asks(place);
             }
-            Hear::Revoked(task) => {
+            ToMachine::Revoked(task) => {
                 if machine.doing.is_some_and(|doing| doing.task == task) {
                     self.stops(place);
                     self.asks(place);
@@ -135,7 +135,7 @@ impl World<'_> {
         };
         self.leases += 1;
         let lease = self.leases;
-        machine.doing = Some(Doing {
+        machine.doing = Some(CurrentTask {
             requester: side,
             task,
             leased: now,
@@ -146,7 +146,7 @@ impl World<'_> {
         if end < Time::NEVER {
             self.queue.push(
                 end,
-                Happens::Ends {
+                Occurrence::Ends {
                     machine: place,
                     lease,
                 },
@@ -155,7 +155,7 @@ impl World<'_> {
         if machine.habit != Habit::Silent {
             self.queue.push(
                 now + RENEW_EVERY,
-                Happens::Renews {
+                Occurrence::Renews {
                     machine: place,
                     lease,
                 },
@@ -170,10 +170,10 @@ impl World<'_> {
         };
         let whole = (doing.end - doing.begun).as_micros().max(1);
         let share = (self.now - doing.begun).as_micros() * 1000 / whole;
-        let renew = Say::Renew(doing.task, share.min(PROGRESS_MAX.into()) as u16);
+        let renew = FromMachine::Renew(doing.task, share.min(PROGRESS_MAX.into()) as u16);
         self.queue.push(
             self.now + RENEW_EVERY,
-            Happens::Renews {
+            Occurrence::Renews {
                 machine: place,
                 lease,
             },
@@ -187,14 +187,14 @@ impl World<'_> {
             return;
         };
         let worked = self.now - doing.begun;
-        let proof = |quality| Say::Submit(doing.task, blob(quality, place, worked));
+        let proof = |quality| FromMachine::Submit(doing.task, blob(quality, place, worked));
         let say = match machine.habit {
             Habit::Garbage | Habit::Replays => proof(INVALID),
             Habit::Withholds => proof(WITHHELD),
-            Habit::HandsBack => Say::Return(doing.task, Return::Stopping),
+            Habit::HandsBack => FromMachine::Return(doing.task, Return::Stopping),
             Habit::Fails => {
                 let message = "no luck".into();
-                Say::Return(doing.task, Return::Failed { message })
+                FromMachine::Return(doing.task, Return::Failed { message })
             }
             Habit::Honest | Habit::Boasts | Habit::Silent | Habit::Pretends | Habit::Poisons => proof(GOOD),
         };
@@ -232,7 +232,7 @@ impl World<'_> {
             .rng
             .duration(Duration::ZERO..Duration::from_secs_f64(2.0 * 3600.0 * mean_h));
         self.queue
-            .push(self.now + stays, Happens::Toggles { machine: place });
+            .push(self.now + stays, Occurrence::Toggles { machine: place });
     }
 
     pub(super) fn toggles(&mut self, place: usize) {
@@ -267,7 +267,7 @@ impl World<'_> {
             self.asks(place);
         } else {
             self.queue
-                .push(self.now + LOST_AFTER, Happens::Lost { machine: place, boot });
+                .push(self.now + LOST_AFTER, Occurrence::Lost { machine: place, boot });
         }
         self.plan_toggle(place);
     }

@@ -7,7 +7,9 @@ use myriad_core::{
     TaskRef, Time, Tree, Tried, Trust, Verdict, stalled_after,
 };
 
-use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by, streaming::STREAMED_FROM};
+use super::{
+    FromMachine, Occurrence, Side, ToMachine, World, block_of, job_id, made_by, streaming::STREAMED_FROM,
+};
 use crate::{
     fleet::{
         link::{pushed, transfer},
@@ -47,12 +49,12 @@ impl World<'_> {
             let bytes = (table.program_mb + table.input_mb) * 1e6;
             requester.spreading.add(job_id(side, block), bytes as u64);
             if self.setup.file.what_if.announced {
-                self.queue.push(began, Happens::Announces { side, block });
+                self.queue.push(began, Occurrence::Announces { side, block });
             }
             if self.setup.file.what_if.streamed
                 && let Some(known) = super::streaming::known_at(workload, began, STREAMED_FROM)
             {
-                let streams = Happens::Streams {
+                let streams = Occurrence::Streams {
                     side,
                     block,
                     began,
@@ -66,7 +68,7 @@ impl World<'_> {
             } else {
                 done
             };
-            self.queue.push(opens, Happens::Opens { side, block });
+            self.queue.push(opens, Occurrence::Opens { side, block });
         }
     }
 
@@ -114,7 +116,7 @@ impl World<'_> {
                 let heard = from + machine.link.one_way(&self.links[side]);
                 if heard < machine.alarm {
                     machine.alarm = heard;
-                    self.queue.push(heard, Happens::Wakes { machine: place });
+                    self.queue.push(heard, Occurrence::Wakes { machine: place });
                 }
             }
             machine.listening
@@ -122,19 +124,19 @@ impl World<'_> {
         self.listening = listening;
     }
 
-    fn hear(&mut self, side: usize, peer: Peer, hear: Hear) {
+    fn hear(&mut self, side: usize, peer: Peer, hear: ToMachine) {
         let machine = index(peer);
         let to = &self.machines[machine];
         let boot = to.boot;
         let way = match hear {
-            Hear::Revoked(_) => to.link.one_way(&self.links[side]),
+            ToMachine::Revoked(_) => to.link.one_way(&self.links[side]),
             _ if self.setup.file.what_if.ahead => Duration::ZERO,
             _ => to.link.one_way(&self.links[side]),
         };
         let hears = self.now + way;
         self.queue.push(
             hears,
-            Happens::Hears {
+            Occurrence::Hears {
                 side,
                 machine,
                 boot,
@@ -157,21 +159,21 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn reaches(&mut self, side: usize, place: usize, say: Say) {
+    pub(super) fn reaches(&mut self, side: usize, place: usize, say: FromMachine) {
         let machine = &self.machines[place];
         if !machine.online {
             return;
         }
         let peer = machine.peer;
         let input = match say {
-            Say::Offer => Input::Offer {
+            FromMachine::Offer => Input::Offer {
                 peer,
                 offer: self.offer(side, place),
             },
-            Say::Declines => Input::Declined { peer },
-            Say::Renew(task, progress) => Input::Renewed { peer, task, progress },
-            Say::Submit(task, proof) => Input::Submitted { peer, task, proof },
-            Say::Return(task, why) => Input::Returned { peer, task, why },
+            FromMachine::Declines => Input::Declined { peer },
+            FromMachine::Renew(task, progress) => Input::Renewed { peer, task, progress },
+            FromMachine::Submit(task, proof) => Input::Submitted { peer, task, proof },
+            FromMachine::Return(task, why) => Input::Returned { peer, task, why },
         };
         self.input(side, input);
     }
@@ -194,16 +196,16 @@ impl World<'_> {
         match output {
             Output::Lease { peer, task, .. } => {
                 self.counts.leases += 1;
-                self.hear(side, peer, Hear::Lease(task));
+                self.hear(side, peer, ToMachine::Lease(task));
             }
             Output::Refuse { peer, why } if offers => {
                 let heard = self.refusal(side, peer, &why);
                 self.hear(side, peer, heard);
             }
-            Output::Wake { peer } => self.hear(side, peer, Hear::Wake),
+            Output::Wake { peer } => self.hear(side, peer, ToMachine::Wake),
             Output::Revoke { peer, task, why } => {
                 self.counts.expired += u64::from(why == Revocation::Expired);
-                self.hear(side, peer, Hear::Revoked(task));
+                self.hear(side, peer, ToMachine::Revoked(task));
             }
             Output::Check { peer, task, proof } => self.checks(side, peer, task, proof),
             Output::Persist { task, proof, .. } => {
@@ -226,13 +228,13 @@ impl World<'_> {
     }
 
     /// The time of the next offer that a refusal suggests, as in `myriad-node`.
-    fn refusal(&self, side: usize, peer: Peer, why: &Refusal) -> Hear {
+    fn refusal(&self, side: usize, peer: Peer, why: &Refusal) -> ToMachine {
         match why {
-            _ if self.sides[side].state.is_parked(peer) => Hear::Parked,
-            Refusal::TooManyLeases { .. } => Hear::Refused(BUSY_FOR),
-            Refusal::Cooling { remaining, .. } => Hear::Refused(*remaining),
-            Refusal::Banned { .. } => Hear::Refused(BANNED_FOR),
-            _ => Hear::Refused(WAIT),
+            _ if self.sides[side].state.is_parked(peer) => ToMachine::Parked,
+            Refusal::TooManyLeases { .. } => ToMachine::Refused(BUSY_FOR),
+            Refusal::Cooling { remaining, .. } => ToMachine::Refused(*remaining),
+            Refusal::Banned { .. } => ToMachine::Refused(BANNED_FOR),
+            _ => ToMachine::Refused(WAIT),
         }
     }
 
@@ -298,7 +300,7 @@ impl World<'_> {
             } else {
                 transfer(&mut machine.link, &mut self.links[side], now, bytes)
             };
-            let fetched = Happens::Fetched {
+            let fetched = Occurrence::Fetched {
                 side,
                 peer,
                 task,
@@ -323,7 +325,7 @@ impl World<'_> {
     }
 
     fn finds(&mut self, side: usize, at: Time, input: Input) {
-        self.queue.push(at, Happens::Finds { side, input });
+        self.queue.push(at, Occurrence::Finds { side, input });
     }
 
     /// The requester verifies the proof, on the core that is free first.

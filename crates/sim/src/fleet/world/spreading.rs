@@ -8,7 +8,7 @@ use myriad_core::{
     spreading::{AT_TASK_LATER, Sender, Turn, Wants, head_start},
 };
 
-use super::{Happens, World, job_id};
+use super::{Occurrence, World, job_id};
 use crate::{fleet::machine::Machine, peer::index, rng::Rng};
 
 /// The machines that have a block's files, and those that fetch them.
@@ -158,7 +158,8 @@ impl World<'_> {
         }
         if inquiry.until > inquiry.planned.max(now) {
             inquiry.planned = inquiry.until;
-            self.queue.push(inquiry.until, Happens::SpreadsOn { side, block });
+            self.queue
+                .push(inquiry.until, Occurrence::SpreadsOn { side, block });
         }
         self.shared.entry((side, block)).or_default().inquiry = Some(inquiry);
     }
@@ -180,7 +181,7 @@ impl World<'_> {
         let (side, block) = block;
         self.queue.push(
             heard,
-            Happens::HasFiles {
+            Occurrence::HasFiles {
                 side,
                 block,
                 machine: place,

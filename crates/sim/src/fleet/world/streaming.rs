@@ -2,7 +2,7 @@
 
 use myriad_core::{Input, Time, Tree};
 
-use super::{Happens, World, job_id};
+use super::{Occurrence, World, job_id};
 use crate::fleet::{machine::Machine, setup::Workloads};
 
 /// A block is opened when so many of its segments are known and there are more, and when it is
@@ -36,14 +36,14 @@ impl World<'_> {
         let (time, happens) = match known_at(workload, began, next) {
             Some(time) => (
                 time,
-                Happens::Streams {
+                Occurrence::Streams {
                     side,
                     block,
                     began,
                     known: next,
                 },
             ),
-            None => (began + workload.metering, Happens::Opens { side, block }),
+            None => (began + workload.metering, Occurrence::Opens { side, block }),
         };
         self.queue.push(time, happens);
     }
@@ -76,7 +76,7 @@ impl World<'_> {
         let workload = &self.setup.workloads[self.sides[side].table];
         let ends = began + workload.metering;
         let time = known_at(workload, began, known).unwrap_or(ends);
-        let grows = Happens::Grows {
+        let grows = Occurrence::Grows {
             side,
             block,
             began,

@@ -279,7 +279,7 @@ fn a_requester_that_pays_has_each_of_its_jobs_fetched_and_one_that_stops_paying_
 }
 
 #[test]
-fn one_that_gives_nothing_is_asked_a_few_times_and_one_that_puts_off_when_it_says() {
+fn a_requester_that_gives_nothing_is_asked_three_times_and_one_that_names_a_time_then() {
     let mut now = Instant::now();
     let mut offers = Offers::new(vec![engine()], [], now);
     meets(&mut offers, 1, 1, 1000, now);

@@ -136,7 +136,7 @@ fn what_is_always_as_large_is_cut_for_less_and_less() {
 /// A segment that is far too large, or that no proof can be of, does not tell how much less will
 /// do.
 #[test]
-fn what_comes_out_far_too_large_is_cut_for_hardly_less_than_will_do() {
+fn a_far_too_large_segment_is_cut_for_nearly_the_largest_sum_that_fits() {
     for (will_do, larger) in [
         (9000, NO_PROOF),
         (6000, NO_PROOF),
