@@ -2,6 +2,7 @@
 
 mod growth;
 mod levels;
+mod order;
 mod task;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 };
 
 use self::levels::Level;
+pub(crate) use self::order::precedence;
 pub use self::task::Stage;
 pub(crate) use self::task::{Claim, Lease, Suspicion, Task, TaskState};
 use crate::{

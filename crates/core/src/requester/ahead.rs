@@ -6,13 +6,13 @@
 //! come, tasks are left for no longer than they take on the machine that costs are measured on,
 //! counted from when the last one of their level was given out.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use super::{Alarm, Requester};
 use crate::{
     forecast::{ForecastEntry, Question},
     ids::{JobId, Kind, Peer, TaskId, TaskRef},
-    job::{Job, Lease},
+    job::{Job, Lease, precedence},
     output::Revocation,
     peers::PeerState,
     redundancy::share,
@@ -28,12 +28,6 @@ pub(super) const MOVED_MAX: u32 = 3;
 /// The machine that takes a task over ends it sooner by this part of the time that it needs, in
 /// thousandths.
 const SOONER_BY: u32 = 400;
-
-/// The order of jobs: by priority; among equals by when they are due, then by age.
-pub(super) fn order(job: &Job) -> (Reverse<i32>, Time, u64) {
-    let deadline = job.deadline.unwrap_or(Time::NEVER);
-    (Reverse(job.priority), deadline, job.sequence)
-}
 
 impl Requester {
     /// Whether a ready task is better left for others than given to this peer. `before` are the
@@ -79,7 +73,7 @@ impl Requester {
         peer: Peer,
     ) -> bool {
         let before = jobs.iter().map(|&(_, other)| other);
-        let before = before.take_while(|other| order(other) < order(job));
+        let before = before.take_while(|other| precedence(other) < precedence(job));
         self.is_better_left(now, before, (job, task), peer)
     }
 
@@ -90,7 +84,7 @@ impl Requester {
             return false;
         }
         let before = self.jobs.values().filter(|other| !other.halted);
-        let before = before.filter(|other| order(other) < order(job));
+        let before = before.filter(|other| precedence(other) < precedence(job));
         self.is_better_left(now, before, (job, task.task), peer)
     }
 
