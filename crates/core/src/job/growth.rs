@@ -293,7 +293,7 @@ mod tests {
             latest: granted + expected * 4,
             progress: 0,
             expected,
-            moved: granted,
+            heard: granted,
             doubt: Time::NEVER,
             late: false,
             on_trial: false,

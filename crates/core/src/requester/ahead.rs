@@ -20,11 +20,11 @@ use crate::{
 };
 
 /// Tasks that are looked at for one that is better done by another machine.
-const TAKEN_OVER_MAX: usize = 16;
+const LOOKED_AT_MAX: usize = 16;
 /// A machine has hardly begun with a task until this part of the time that it takes has passed.
 const BEGUN_PART: u32 = 8;
 /// How often a task is taken over at most: a peer that claims not to be slow may be lying.
-pub(super) const MOVED_MAX: u32 = 3;
+pub(super) const TAKEN_OVER_MAX: u32 = 3;
 /// The machine that takes a task over ends it sooner by this part of the time that it needs, in
 /// thousandths.
 const SOONER_BY: u32 = 400;
@@ -138,12 +138,12 @@ impl Requester {
         let merit = state.merit(self.newcomers);
         jobs.iter().find_map(|&(&id, job)| {
             let top = job.top_rank();
-            let mut tasks = job.latest.iter().take(TAKEN_OVER_MAX).map(|&(_, task)| task);
+            let mut tasks = job.latest.iter().take(LOOKED_AT_MAX).map(|&(_, task)| task);
             tasks
                 .find(|&task| {
                     let own = job.task(task);
                     let barred = own.failed_on(peer) || own.is_reserved(peer, merit) || own.is_with(peer);
-                    if barred || own.moved >= MOVED_MAX || own.cost.memory > state.offer.memory {
+                    if barred || own.taken_over >= TAKEN_OVER_MAX || own.cost.memory > state.offer.memory {
                         return false;
                     }
                     let takes = state.seen_to_take(task.kind(), own.cost);
@@ -170,7 +170,7 @@ impl Requester {
             return;
         };
         let own = job.task_mut(task.task);
-        own.moved += 1;
+        own.taken_over += 1;
         let work = own.cost.work;
         let done = own
             .leases

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Alarm, Requester, ahead::MOVED_MAX};
+use super::{Alarm, Requester, ahead::TAKEN_OVER_MAX};
 use crate::{
     ids::{JobId, Kind, Peer, TaskId, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
@@ -320,7 +320,7 @@ impl Requester {
             self.begin_lease(now, peer, Pick::new(task, Duration::ZERO));
             // The holder's progress is unknown.
             if let Some(job) = self.jobs.get_mut(&task.job) {
-                job.task_mut(task.task).moved = MOVED_MAX;
+                job.task_mut(task.task).taken_over = TAKEN_OVER_MAX;
             }
         }
     }
@@ -348,7 +348,7 @@ impl Requester {
             latest: now + length.saturating_mul(stretch),
             progress: 0,
             expected: state.expected(kind, own.cost),
-            moved: now,
+            heard: now,
             ends: now + state.expected(kind, own.cost),
             doubt: Time::NEVER,
             late: false,
