@@ -1,12 +1,13 @@
 //! The journal of a job on disk, so that the job continues where it stopped.
 //!
 //! ```text
-//! DATA_DIR/jobs/JOB_ID/journal.redb accepted which tasks are done: TaskKey -> blob and boundary
-//! planned how the execution was cut, and what is true of its segments leases     which peer held
-//! which task DATA_DIR/jobs/JOB_ID/others the blobs that were there before, and were not of the
-//! job; see others DATA_DIR/jobs/lock shared by all that work on a job; see crate::records
-//! DATA_DIR/jobs/cleaning of whoever removes jobs; shared by those that begin one, for so long
-//! DATA_DIR/blobs/ the proofs themselves, by their hash; see myriad_net::blob
+//! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary
+//!                                      planned    how the execution was cut, and what is true of its segments
+//!                                      leases     which peer held which task
+//! DATA_DIR/jobs/JOB_ID/others          the blobs that were there before, and were not of the job; see others
+//! DATA_DIR/jobs/lock                   shared by all that work on a job; see crate::records
+//! DATA_DIR/jobs/cleaning               of the process that removes jobs; shared by those that begin one, for so long
+//! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
 //! ```
 //!
 //! A proof is durable before the journal names it, and the journal's entry before anything counts
@@ -47,8 +48,9 @@ pub(crate) use self::{
 };
 use crate::database::GuardedDatabase;
 
-/// The version of the journal's tables. Raised when older builds would misread them. Version 1 had
-/// only `accepted`, which means the same in both.
+/// The version of the journal's tables. Raised when older builds would misread them. `accepted` is
+/// the same in all versions. Version 1 had no other table. Version 2 encodes plans otherwise: see
+/// [`OTHER_PLANS`].
 const JOURNAL_VERSION: u32 = 3;
 /// The last version whose plans have another encoding.
 const OTHER_PLANS: u32 = 2;
