@@ -301,8 +301,8 @@ pub(crate) fn prover_bytes(program: &Program) -> u64 {
 
 /// Bytes that an aggregator takes between tasks, at most. The numbers are 20 to 33 % above what
 /// `cargo bench --workspace --bench memory -- --tools` measured: 37 MiB for the leaves of a program
-/// without extensions, 46 with few and 70 with many; 21 and 39 for the circuits above, which are the
-/// same for all programs.
+/// without extensions, 46 with few and 70 with many; 21 and 39 for the circuits above, which are
+/// the same for all programs.
 pub(crate) fn aggregator_bytes(config: &VmConfig, circuit: Circuit) -> u64 {
     let mib = match circuit {
         Circuit::Leaf => match config.extensions() {

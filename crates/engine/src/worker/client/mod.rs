@@ -44,8 +44,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a child that knows no limit of memory. It keeps nothing that the task at hand does not
-    /// need.
+    /// Starts a child that knows no limit of memory. It keeps nothing that the task at hand does
+    /// not need.
     ///
     /// # Errors
     /// [`WorkerError::Start`]
