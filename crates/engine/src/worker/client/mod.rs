@@ -13,9 +13,9 @@ use super::{
     death::{Death, last_lines},
     error::WorkerError,
     protocol::{Answer, Failure, REQUEST_BYTES_MAX, Request, RequestHead, Response, read_frame, write_frame},
+    reported::ReportedSegments,
     shared::{Shared, Stopper},
     source::{Source, send},
-    told::ReportedSegments,
     usage::{Usage, Watch},
 };
 use crate::{
