@@ -28,7 +28,7 @@ pub enum Input {
         job: JobId,
         /// It begins with all segments that the job has.
         tree: Tree,
-        /// The cost of each task that the job has not got yet, in the order of [`Tree::tasks`]:
+        /// The cost of each task that the job does not have yet, in the order of [`Tree::tasks`]:
         /// further segments, the nodes, the final proof.
         costs: Vec<Cost>,
         /// Proofs of the further segments that an earlier run has left: accepted and durable.

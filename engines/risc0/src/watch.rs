@@ -1,10 +1,10 @@
-//! What an execution may take, as seen from outside of it.
+//! Watches from outside what an execution takes.
 //!
 //! An instruction of big integers runs a program of its own (`bibc` of the circuit's crate), whose
 //! numbers can double at each step. No number of cycles says what it takes, and nothing but the
-//! process can be stopped in it. So whoever waits for an execution looks at the time and the memory
-//! that the process takes. The time is that of cores: a process that is stopped does nothing, and
-//! neither does one that others keep from its cores.
+//! process can be stopped in it. So the thread that waits for an execution looks at the time and
+//! the memory that the process takes. The time is that of cores: a process that is stopped does
+//! nothing, and neither does one that others keep from its cores.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -26,7 +26,8 @@ const PATIENCE_PER_ROW: Duration = Duration::from_micros(10);
 /// How often the memory is looked at. Memory that is new is written at a few gigabytes a second.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The time of cores that an execution may take, and the memory.
+/// The watch over an execution: the time of cores and the memory that it may take, and those that
+/// it has taken.
 pub(crate) struct Watch {
     /// For each segment.
     each: Duration,
@@ -62,8 +63,8 @@ impl Watch {
         watch
     }
 
-    /// Has the process take so many bytes, or those of a lift, if that is more: whoever executes
-    /// can lift, too. What the process has taken before may still be there.
+    /// Has the process take so many bytes, or those of a lift, if that is more: a process that
+    /// executes can lift, too. What the process has taken before may still be there.
     pub(crate) fn allow(&mut self, bytes: u64) {
         self.bytes = bytes.max(memory::recursion_bytes());
     }

@@ -58,7 +58,7 @@ pub(crate) struct Job {
     /// proof.
     levels: Vec<Level>,
     tasks: Vec<Task>,
-    /// Leases of an earlier run, of tasks that the job has not got yet.
+    /// Leases of an earlier run, of tasks that the job does not have yet.
     leased_before: BTreeSet<(TaskId, Peer)>,
 }
 

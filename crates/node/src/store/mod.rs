@@ -107,13 +107,13 @@ pub enum StoreError {
     Write { path: PathBuf, reason: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: io::Error },
-    #[error("a proof of the journal {} was there when the job began and is damaged or missing now; run the same command again, and it will be proven anew", path.display())]
+    #[error("a proof of the journal {} was there when the job began and is damaged or missing now; run the same command again, and it makes the proof once more", path.display())]
     Vanished { path: PathBuf },
     #[error("another process is proving the same job (it holds {}); wait for it, and the same command will find its proofs", path.display())]
     Busy { path: PathBuf },
     #[error("the journal {} has version {found}, and this build reads {known}: use a build that is as new, or another --data-dir", path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
-    #[error("the journal {} is damaged ({reason}); move it away, and the job begins anew with the proofs that are still there", path.display())]
+    #[error("the journal {} is damaged ({reason}); move it away, and the job begins again with the proofs that are still there", path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error("another prover is running on this data folder (it holds {}); name another one with --data-dir", path.display())]
     InUse { path: PathBuf },

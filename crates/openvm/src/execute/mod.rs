@@ -33,7 +33,7 @@ pub type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///
-/// With `reports`, the segments of a long execution are told of as they are cut: the plan begins
+/// With `reports`, the segments of a long execution are reported as they are cut: the plan begins
 /// with them. `output` gives the text that the program has printed since the last call; errors
 /// quote it.
 pub(crate) fn plan(
@@ -122,7 +122,7 @@ struct Metering<'a> {
 
 impl Metering<'_> {
     /// Executes, and cuts where the rows of a segment would come to more than so many bytes, until
-    /// there are `segments_max` segments or `seen`, which is told of each, has seen enough. `sums`
+    /// there are `segments_max` segments or `seen`, which hears of each, has seen enough. `sums`
     /// has the bytes, each with the first segment that they are for.
     fn run(
         &self,

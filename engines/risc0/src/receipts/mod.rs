@@ -18,10 +18,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{claims, memory};
 
-/// Most bytes of a segment's proof without the values that the program reveals. Seals of 2^15 rows
-/// have 209 KB, and each doubling adds some.
+/// The most bytes of a segment's proof without the values that the program reveals. Seals of 2^15
+/// rows have 209 KB, and each doubling adds some.
 const SEGMENT_BYTES_MAX: usize = 512 << 10;
-/// Most bytes of a node's proof. All seals of recursion have 223 KB.
+/// The most bytes of a node's proof. All seals of recursion have 223 KB.
 const NODE_BYTES_MAX: usize = 512 << 10;
 /// The rows of every recursion proof, as a power of two.
 const RECURSION_PO2: u32 = risc0_zkvm::recursion::RECURSION_PO2 as u32;
