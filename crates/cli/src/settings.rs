@@ -152,8 +152,8 @@ pub enum SettingsError {
     #[error("there is no setting `{name}` ({source_name}); the settings are {}", NAMES.join(", "))]
     UnknownName { name: String, source_name: String },
     #[error(
-        "{FILE} in the working folder names {}, which `{ENGINE_RISC0}` would have executed, and whoever made the folder may \
-         have made the file: leave it out there, and name the binary with {} or {}",
+        "{FILE} in the working folder names {}, which `{ENGINE_RISC0}` would have executed, and a stranger may have made \
+         the folder, and the file with it: leave it out there, and name the binary with {} or {}",
         .named, NamedBy::Flag, NamedBy::Variable
     )]
     BinaryInFile { named: String },

@@ -278,7 +278,7 @@ fn shortest(mut receipt: Node) -> Node {
 }
 
 /// Checks that the bytes of a proof are those that this engine gives it. Otherwise one proof would
-/// have many hashes, and whoever hands it on could choose among them.
+/// have many hashes, and a peer that hands it on could choose among them.
 fn check_form(proof: &[u8], expected: &[u8]) -> Result<(), VerifyError> {
     if proof != expected {
         return Err(VerifyError::Malformed {
