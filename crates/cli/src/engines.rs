@@ -360,7 +360,7 @@ mod tests {
                     engines.only(&[risc0]).unwrap_err(),
                     engines.get(risc0).unwrap_err()
                 );
-                // Nobody else is disturbed, and whoever lends all engines is told.
+                // Nobody else is disturbed, and an owner that lends all engines hears of it.
                 assert!(engines.get(openvm).is_ok());
                 assert_eq!(engines.only(&[openvm]).unwrap().no_binary(), None);
                 assert_eq!(engines.only(&[]).unwrap().no_binary().unwrap().to_string(), error);

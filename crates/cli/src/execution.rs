@@ -8,7 +8,7 @@ use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Setti
 /// What the program's engine says of it and its input. A child reads what this process cannot.
 ///
 /// # Errors
-/// An engine that this machine has not, a program or an input that the child refuses, or a child
+/// An engine that this machine lacks, a program or an input that the child refuses, or a child
 /// that fails.
 pub fn loaded(program: &ProgramFile, input: &Input, settings: &Settings) -> Result<Loaded, Error> {
     if let Some(loaded) = program.loaded_here(input) {

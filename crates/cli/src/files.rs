@@ -19,7 +19,7 @@ use crate::{
     terminal,
 };
 
-/// Most bytes of a genesis file. Mainnet's, with all its accounts, has 0.7 MB.
+/// The most bytes of a genesis file. Mainnet's, with all its accounts, has 0.7 MB.
 const GENESIS_BYTES_MAX: usize = 16 << 20;
 
 /// A program, as it is given to engine children.

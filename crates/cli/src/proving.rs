@@ -49,7 +49,7 @@ pub fn job(
 /// after minutes of proving.
 ///
 /// # Errors
-/// An engine that this machine has not, or a folder for the output that cannot be made.
+/// An engine that this machine lacks, or a folder for the output that cannot be made.
 pub fn options(engine: EngineName, settings: &Settings, flags: &ProverFlags) -> Result<Options, Error> {
     let worker = settings.worker(settings.engines.get(engine)?)?;
     fs::create_dir_all(&settings.out).map_err(|source| Error::Write {

@@ -66,12 +66,12 @@ const NAMES: [&str; 21] = [
 
 /// Memory of an engine child by default: a home machine can spare it.
 pub const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
-/// Most instructions of an execution by default. No valid block of 60 M gas needs as many: the
+/// The most instructions of an execution by default. No valid block of 60 M gas needs as many: the
 /// costliest operation that has been measured takes 2,673 instructions per gas, which are 167
 /// billion.
 const MAX_INSTRUCTIONS: u64 = 200_000_000_000;
-/// Most instructions of a stranger's job by default: thirty blocks of 30 M gas at 10 instructions
-/// per gas. The longest time that a task may take follows from it.
+/// The most instructions of a stranger's job by default: thirty blocks of 30 M gas at 10
+/// instructions per gas. The longest time that a task may take follows from it.
 const JOB_INSTRUCTIONS_MAX: u64 = 10_000_000_000;
 
 /// The days for which a done or cancelled job stays. As long as it does, the same command finds its
@@ -92,15 +92,15 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Folder of final proofs.
     pub out: PathBuf,
-    /// Most memory of one engine child.
+    /// The most memory of one engine child.
     pub memory: MemoryBudget,
-    /// Most engine children at once.
+    /// The most engine children at once.
     pub children: usize,
     /// Threads of each engine child.
     pub threads: usize,
     /// Threads that the user asked for.
     pub threads_wanted: Option<NonZeroUsize>,
-    /// Most instructions of an own execution.
+    /// The most instructions of an own execution.
     pub max_instructions: u64,
     /// The engines of this machine.
     pub engines: OwnEngines,
@@ -152,8 +152,8 @@ pub enum SettingsError {
     #[error("there is no setting `{name}` ({source_name}); the settings are {}", NAMES.join(", "))]
     UnknownName { name: String, source_name: String },
     #[error(
-        "{FILE} in the working folder names {}, which `{ENGINE_RISC0}` would have executed, and whoever made the folder may \
-         have made the file: leave it out there, and name the binary with {} or {}",
+        "{FILE} in the working folder names {}, which `{ENGINE_RISC0}` would have executed, and a stranger may have made \
+         the folder, and the file with it: leave it out there, and name the binary with {} or {}",
         .named, NamedBy::Flag, NamedBy::Variable
     )]
     BinaryInFile { named: String },

@@ -59,7 +59,7 @@ id! {
     Blob
 }
 
-/// Most letters of an engine's name.
+/// The most letters of an engine's name.
 pub const ENGINE_NAME_MAX: usize = 16;
 
 /// The name of an engine: a zkVM together with its prover, such as `openvm`. Nothing here depends

@@ -28,7 +28,7 @@ pub enum Input {
         job: JobId,
         /// It begins with all segments that the job has.
         tree: Tree,
-        /// The cost of each task that the job has not got yet, in the order of [`Tree::tasks`]:
+        /// The cost of each task that the job does not have yet, in the order of [`Tree::tasks`]:
         /// further segments, the nodes, the final proof.
         costs: Vec<Cost>,
         /// Proofs of the further segments that an earlier run has left: accepted and durable.
@@ -71,7 +71,7 @@ pub enum Input {
     Lost { task: TaskRef, proof: Blob },
     /// The caller has done a task itself, or has tried to, as [`Output::Try`](crate::Output::Try)
     /// asked it to.
-    Tried { task: TaskRef, outcome: Tried },
+    Tried { task: TaskRef, outcome: TrialVerdict },
     /// A peer that was woken is busy with another requester's task. It makes an offer when it is
     /// free.
     Declined { peer: Peer },
@@ -158,9 +158,10 @@ pub enum Return {
     Surplus,
 }
 
-/// The result of doing a task at which peers have failed.
+/// The verdict of a trial, or of another attempt of the caller at a task: see
+/// [`Output::Try`](crate::Output::Try).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tried {
+pub enum TrialVerdict {
     /// It can be done: this is its proof, which was verified. `by` is the caller itself.
     Made { by: Peer, proof: Blob, took: Duration },
     /// It cannot be done by anyone: over this accepted proof of a child, taken alone, no node can

@@ -19,10 +19,11 @@
 //! A task that is done stays done, unless its proof turns out to be of no use. A proof may pass the
 //! check although no node can be made over it. Then every peer that tries the node fails, and looks
 //! like a liar. So when peers keep failing at a node, the state machine asks the caller to make it
-//! ([`Output::Try`]). If the caller finds that an accepted proof is the cause ([`Tried::Refuted`]),
-//! that task is done again, its maker is banned, and the peers that were banned because of the node
-//! are pardoned. If it only seems so ([`Tried::Doubted`]), or if the caller has lost the proof
-//! ([`Input::Lost`]), the task is done again and nobody is to blame.
+//! ([`Output::Try`]). If the caller finds that an accepted proof is the cause
+//! ([`TrialVerdict::Refuted`]), that task is done again, its maker is banned, and the peers that
+//! were banned because of the node are pardoned. If it only seems so ([`TrialVerdict::Doubted`]),
+//! or if the caller has lost the proof ([`Input::Lost`]), the task is done again and nobody is to
+//! blame.
 //!
 //! Several peers may hold a task: the first accepted proof wins, and the other leases are revoked.
 //! [`Redundancy`] decides which tasks are given out again, to whom and when. A peer's [`Standing`]
@@ -71,7 +72,7 @@ mod tree;
 pub use ids::{
     Blob, ENGINE_NAME_MAX, EngineId, EngineName, EngineNameError, JobId, Kind, NodeId, Peer, TaskId, TaskRef,
 };
-pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, Tried, Trust, Verdict};
+pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, TrialVerdict, Trust, Verdict};
 pub use job::Stage;
 pub use output::{Event, Output, Refusal, Revocation};
 pub use policy::{Policy, stalled_after};

@@ -102,8 +102,8 @@ impl PeerState {
         self.is_own() || self.standing.is_proven()
     }
 
-    /// Whether it may be forgotten: if it comes back, even after a ban, it is no better than an
-    /// identity made anew.
+    /// Whether it may be forgotten: if it comes back, even after a ban, it is no better than a
+    /// new identity.
     pub(crate) fn is_forgettable(&self) -> bool {
         !self.is_proven() && self.leases.is_empty() && self.unchecked.is_empty()
     }

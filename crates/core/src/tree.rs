@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{NodeId, TaskId};
 
-/// Most children of a node, for each kind of node.
+/// The most children of a node, for each kind of node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arities {
     /// The most children of a node of level 1.

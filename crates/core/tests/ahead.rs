@@ -190,8 +190,8 @@ fn a_task_is_not_left_for_ever() {
 }
 
 /// One of the segments that are left for fast machines is taken by one of them. The others are left
-/// anew from then on: for as long as a segment takes, and no longer, though the fast ones never end
-/// what they are at.
+/// again from then on: for as long as a segment takes, and no longer, though the fast ones never
+/// end what they are at.
 #[test]
 fn what_is_left_is_left_anew_when_some_of_it_is_taken_and_not_for_ever() {
     const OTHER: u32 = 3;

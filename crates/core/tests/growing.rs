@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use desk::{Desk, GIB, JOB, WORK, claimed, invalid, offer, once, peer, spec};
 use myriad_core::{
     Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Policy, Refusal, Return, Revocation,
-    Stage, TaskId, TaskRef, Tree, Tried, Trust, Verdict,
+    Stage, TaskId, TaskRef, Tree, TrialVerdict, Trust, Verdict,
 };
 
 const PROOF: Blob = Blob([9; 32]);
@@ -406,7 +406,7 @@ fn the_callers_final_proof_comes_last() {
     };
     assert!(outputs.contains(&Output::Try { task: last }));
     let (by, took) = (peer(99), Duration::from_secs(1));
-    let outcome = Tried::Made {
+    let outcome = TrialVerdict::Made {
         by,
         proof: PROOF,
         took,

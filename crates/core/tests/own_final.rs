@@ -5,7 +5,7 @@ mod desk;
 use std::time::Duration;
 
 use desk::{Desk, JOB, offer, once, peer, spec};
-use myriad_core::{Blob, Event, Input, JobSpec, Output, Refusal, Stage, TaskId, TaskRef, Tried};
+use myriad_core::{Blob, Event, Input, JobSpec, Output, Refusal, Stage, TaskId, TaskRef, TrialVerdict};
 
 const FINAL: TaskRef = TaskRef {
     job: JOB,
@@ -38,7 +38,7 @@ fn is_asked_for(outputs: &[Output]) -> bool {
 fn made() -> Input {
     Input::Tried {
         task: FINAL,
-        outcome: Tried::Made {
+        outcome: TrialVerdict::Made {
             by: peer(99),
             proof: PROOF,
             took: Duration::from_millis(1),
@@ -65,7 +65,7 @@ fn it_is_asked_for_when_the_top_is_there_and_no_peer_gets_it() {
 fn a_caller_that_was_not_able_is_asked_again_later() {
     let mut desk = Desk::new(once(), own_final());
     until_the_top(&mut desk);
-    let outcome = Tried::Unable;
+    let outcome = TrialVerdict::Unable;
     let at_once = desk.input(Input::Tried { task: FINAL, outcome });
     assert!(!is_asked_for(&at_once));
     assert!(is_asked_for(&desk.pass(Duration::from_secs(600))));

@@ -7,7 +7,7 @@
 //!
 //! The programs of another engine may have been measured on another machine. Then a second profile
 //! of that machine, with the programs of this one, says how fast it is: its seconds become those of
-//! the reference. To measure anew, put what these commands write in place of the two files:
+//! the reference. To measure again, put what these commands write in place of the two files:
 //!
 //! ```text
 //! myriad bench --quick --out docs/report/profiles/risc0-machine.json

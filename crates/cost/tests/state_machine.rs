@@ -13,7 +13,7 @@ use myriad_cost::{
     model::{Below, Load, ProgramModel},
     profile::Vm,
     reference,
-    trees::{arities, shape},
+    trees::{arities_up_to, shape},
 };
 
 const HANDS: [Hands; 8] = [
@@ -159,7 +159,7 @@ fn differences(differ: bool) -> (f64, f64) {
     let (mut schedules, mut choices) = (0.0f64, 0.0f64);
     for vm in [Vm::Plain, Vm::Extended] {
         let program = program(vm);
-        let all = arities(4, &[3, 3, 3]);
+        let all = arities_up_to(4, &[3, 3, 3]);
         for count in [1, 2, 3, 5, 9, 16, 17, 40, 61] {
             let segments = segments(program, count, differ);
             for hands in HANDS {

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Most bytes that an error quotes of a text whose length a stranger has chosen.
+/// The most bytes that an error quotes of a text whose length a stranger has chosen.
 const QUOTED_BYTES_MAX: usize = 512;
 
 /// The text as an error quotes it. A long text is cut to its start, with the number of all its

@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::InputError;
 
-/// Most bytes of an input, in any form. A 30 Mgas block with its witness has about 10 MB.
+/// The most bytes of an input, in any form. A 30 Mgas block with its witness has about 10 MB.
 pub const INPUT_BYTES_MAX: usize = 256 << 20;
 
-/// Most items of an input. Each takes about a hundred bytes of memory beside its own, so an input
-/// of [`INPUT_BYTES_MAX`] bytes could otherwise have items that take gibibytes. The EVM block guest
-/// reads one.
+/// The most items of an input. Each takes about a hundred bytes of memory beside its own, so an
+/// input of [`INPUT_BYTES_MAX`] bytes could otherwise have items that take gibibytes. The EVM block
+/// guest reads one.
 pub const INPUT_ITEMS_MAX: usize = 1 << 20;
 
-/// Most bytes of an encoded input: one item of [`INPUT_BYTES_MAX`] bytes, and the lengths before
-/// it.
+/// The most bytes of an encoded input: one item of [`INPUT_BYTES_MAX`] bytes, and the lengths
+/// before it.
 pub const ENCODED_INPUT_BYTES_MAX: usize = INPUT_BYTES_MAX + 64;
 
 /// The modulus of BabyBear, OpenVM's field: the elements of an input are below it.

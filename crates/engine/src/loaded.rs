@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CHILDREN_MAX, FinalForm, Level};
 
-/// Most bytes of the name of a program's costs.
+/// The most bytes of the name of a program's costs.
 const COSTS_BYTES_MAX: usize = 32;
 
 /// The job that an engine was given: hashes of its parts, and the memory of its tasks.
@@ -53,7 +53,7 @@ impl NodeMemory {
 }
 
 impl Loaded {
-    /// Most children of a node of this level.
+    /// The most children of a node of this level.
     pub fn children_max(&self, level: Level) -> usize {
         self.nodes.of(level, CHILDREN_MAX).len()
     }

@@ -39,7 +39,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that one connection may have open, of all protocols. A peer that opens more loses the
 /// connection.
 const STREAMS_MAX: u32 = 128;
-/// Most requests of one protocol that one connection handles at once.
+/// The most requests of one protocol that one connection handles at once.
 const REQUESTS_AT_ONCE: usize = 32;
 /// Dials that lead nowhere must not block others, so this is twice the number of peers that are
 /// dialled again and again.
@@ -48,8 +48,8 @@ const PENDING_CONNECTIONS_MAX: u32 = 256;
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Connections are for leases, which come and go; keeping them costs next to nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Most bytes of a message of the hash table. Twenty requesters and twenty nodes of the table are
-/// named in one, each with eight addresses of 160 bytes.
+/// The most bytes of a message of the hash table. Twenty requesters and twenty nodes of the table
+/// are named in one, each with eight addresses of 160 bytes.
 const KAD_MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The time for which the score of a peer that is gone is kept. Most peers have no score to keep,
 /// and identities cost nothing, so it is short.

@@ -68,8 +68,8 @@ impl Listen {
 /// The limits of what peers may take from a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most connections. When they are taken, those from networks that have many of them give way;
-    /// an eighth is kept for [`crate::Regard::Useful`] peers.
+    /// The most connections. When they are taken, those from networks that have many of them give
+    /// way; an eighth is kept for [`crate::Regard::Useful`] peers.
     pub connections: u32,
     /// While the process takes more bytes than this, new connections are refused.
     pub memory_bytes: usize,

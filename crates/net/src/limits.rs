@@ -1,9 +1,9 @@
 //! Limits that messages, records and dialling share.
 
-/// Most addresses of a peer that another one is told of.
+/// The most addresses of a peer that another peer hears of.
 pub(crate) const ADDRESSES_MAX: usize = 8;
-/// Most bytes of one such address.
+/// The most bytes of one such address.
 pub(crate) const ADDRESS_BYTES_MAX: usize = 160;
-/// Most bytes of a peer record: its addresses, and a key, a signature, a name and the lengths of
-/// all parts.
+/// The most bytes of a peer record: its addresses, and a key, a signature, a name and the lengths
+/// of all parts.
 pub(crate) const RECORD_BYTES_MAX: usize = ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 8) + 256;

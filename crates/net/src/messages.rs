@@ -66,7 +66,7 @@ pub enum Event {
     /// A requester has a job, or does not have it any more. The requester signed this, and it is
     /// newer than the requester's earlier announcements.
     Announced(Announcement),
-    /// This machine was suspended for so long; all connections are lost and opened anew.
+    /// This machine was suspended for so long; all connections are lost and opened again.
     Resumed { time: Duration },
     /// A peer asks, and waits for the reply.
     Request {

@@ -52,8 +52,8 @@ impl LimitedWorker {
         Self::spawn_expecting(config, memory, memory)
     }
 
-    /// [`Self::spawn`] where tasks take more than is expected of them: this much memory is lent, and
-    /// `expected` may be expected of a task.
+    /// [`Self::spawn`] where tasks take more than is expected of them: this much memory is lent,
+    /// and `expected` may be expected of a task.
     ///
     /// # Errors
     /// As [`Self::spawn`].

@@ -46,9 +46,9 @@ pub(crate) fn make_keys_unless_stopped(
     make_keys_below(config, memory, program_config, missing, Path::new("/"), began).map(Some)
 }
 
-/// Does work that needs keys. If a child says that it could not read them, they are made anew, by a
-/// child that is held to `memory`, or to [`KEYS_MEMORY_MIN`], and the work is done again. A second
-/// time it is not believed: its program may have taken it over.
+/// Does work that needs keys. If a child says that it could not read them, they are made again, by
+/// a child that is held to `memory`, or to [`KEYS_MEMORY_MIN`], and the work is done again. A
+/// second time it is not believed: its program may have taken it over.
 ///
 /// # Errors
 /// The errors of the work, and of [`make_keys`].
@@ -60,7 +60,7 @@ pub fn with_readable_keys<T>(
 ) -> Result<T, WorkerError> {
     match work() {
         Err(WorkerError::Failed(e)) if e.is_of_keys() => {
-            tracing::warn!("keys are made anew: {}", printable(&e.to_string()));
+            tracing::warn!("keys are made again: {}", printable(&e.to_string()));
             let memory = memory.max(KEYS_MEMORY_MIN);
             let program_config = program_config.map(str::to_owned);
             let rotten = Filling::Rotten;

@@ -85,7 +85,7 @@ impl Peers {
         let read = self.open().and_then(|database| database.run(read));
         read.unwrap_or_else(|e| {
             tracing::warn!(
-                "the knowledge of peers cannot be read from {}: {e}; move the file away, and it is made anew",
+                "the knowledge of peers cannot be read from {}: {e}; move the file away, and it is made again",
                 self.path.display()
             );
             Vec::new()

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use myriad_net::text;
 
-/// Most characters of it.
+/// The most characters of it.
 const CHARS_MAX: usize = 2000;
 
 /// The beginning of a text, in one line and without anything that moves the cursor. A child may be

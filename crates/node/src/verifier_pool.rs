@@ -25,7 +25,7 @@ use crate::{
     watchdog::{Bounds, guard},
 };
 
-/// Most children at once. One verifies 50 proofs in a second, which is what a thousand provers
+/// The most children at once. One verifies 50 proofs in a second, which is what a thousand provers
 /// make.
 const CHILDREN_MAX: usize = 2;
 /// Another child is started when more proofs than this wait. To make it ready takes seconds, and
@@ -267,7 +267,7 @@ impl Shared {
         Ok(at_work)
     }
 
-    /// Starts a child and makes it ready, with keys made anew if it cannot read those that are
+    /// Starts a child and makes it ready, with keys made again if it cannot read those that are
     /// there.
     fn ready(&self) -> Result<(LimitedWorker, Statement), String> {
         let program = &*self.program;

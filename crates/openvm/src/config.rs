@@ -18,7 +18,7 @@ use crate::{OPENVM_VERSION, error::ConfigError};
 /// size.
 const LOG_STACKED_HEIGHT_MIN: usize = 20;
 
-/// Most bytes that a program reveals: 128 times OpenVM's default.
+/// The most bytes that a program reveals: 128 times OpenVM's default.
 const PUBLIC_VALUES_MAX: usize = 4096;
 
 /// Extensions that `openvm.toml` may name under `[app_vm_config]`.

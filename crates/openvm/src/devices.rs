@@ -25,7 +25,7 @@ pub use crate::{
     execute::Vm,
 };
 
-/// Proves a segment with an engine of this type, which is made anew.
+/// Proves a segment with a new engine of this type.
 ///
 /// # Errors
 /// The errors of a worker's task.

@@ -60,7 +60,7 @@ pub(crate) fn is_memory_hash_chip(name: &str) -> bool {
 /// The device's [`MemoryModel`] is exact, but it is not a sum over rows, and OpenVM can only cut by
 /// such a sum. So cuts are made by a sum that is nearly proportional to it
 /// ([`Self::segmentation`]), and the caller has to check the model's prediction for the segments.
-pub(crate) struct CostModel {
+pub(crate) struct SegmentMemory {
     device: MemoryModel,
     names: Vec<String>,
     /// Bytes that the process has without a proof.
@@ -82,7 +82,7 @@ pub(crate) struct Load {
     pub interactions: u64,
 }
 
-impl CostModel {
+impl SegmentMemory {
     /// The model of a program's segments on an input.
     pub(crate) fn new<E, VB>(vm: &VirtualMachine<E, VB>, program: &Program, input: &Input) -> Self
     where
@@ -301,8 +301,8 @@ pub(crate) fn prover_bytes(program: &Program) -> u64 {
 
 /// Bytes that an aggregator takes between tasks, at most. The numbers are 20 to 33 % above what
 /// `cargo bench --workspace --bench memory -- --tools` measured: 37 MiB for the leaves of a program
-/// without extensions, 46 with few and 70 with many; 21 and 39 for the circuits above, which are the
-/// same for all programs.
+/// without extensions, 46 with few and 70 with many; 21 and 39 for the circuits above, which are
+/// the same for all programs.
 pub(crate) fn aggregator_bytes(config: &VmConfig, circuit: Circuit) -> u64 {
     let mib = match circuit {
         Circuit::Leaf => match config.extensions() {

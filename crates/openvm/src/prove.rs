@@ -151,7 +151,8 @@ impl<E: ProvingEngine> SegmentProver<E> {
             .map_err(|reason| KeyError::Keygen { reason }.into())
     }
 
-    /// Bytes that it keeps of the memory of the program, as it was at the start of the last segment.
+    /// Bytes that it keeps of the memory of the program, as it was at the start of the last
+    /// segment.
     pub(crate) fn kept_bytes(&self) -> u64 {
         self.kept.get()
     }

@@ -50,7 +50,7 @@ pub(crate) fn boundaries(
     };
     let first = *first;
     let mut boundaries = Vec::with_capacity(segments.len());
-    // An execution that begins anew does not hold the memory of the one before.
+    // An execution that begins again does not hold the memory of the one before.
     let before = walk.take().filter(|_| first > 0);
     // OpenVM panics at an access outside of the VM's memory.
     let walked = caught(|| follow(program, input, segments, before, &mut boundaries))

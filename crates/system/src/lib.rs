@@ -1,7 +1,7 @@
 //! The system chips of OpenVM's virtual machine, made for machines with little memory.
 //!
 //! OpenVM's own chips copy all of the guest's memory before each segment (512 MiB, however little
-//! of it a program uses), and hash all of it anew, one chunk after the other, into a tree that
+//! of it a program uses), and hash all of it again, one chunk after the other, into a tree that
 //! keeps each node. These chips keep the pages that are not zero, and hash only the changes since
 //! the last segment, many chunks at once.
 //!

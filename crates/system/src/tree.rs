@@ -1,7 +1,7 @@
 //! The Merkle tree over the VM's memory, kept up to date while a program runs.
 //!
-//! OpenVM makes its tree anew for every segment, from all of memory up to the last byte that is not
-//! zero. It keeps every node, which takes some forty times the memory below the tree. Little
+//! OpenVM makes its tree again for every segment, from all of memory up to the last byte that is
+//! not zero. It keeps every node, which takes some forty times the memory below the tree. Little
 //! changes between the segments of a program. So this tree compares memory with a copy of its
 //! earlier state, hashes the differences again, and keeps no node below its blocks.
 

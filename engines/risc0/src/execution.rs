@@ -24,10 +24,10 @@ use risc0_circuit_rv32im::{
 
 use crate::{
     host::{Host, Said},
-    limits::{Limits, Waited},
     memory,
     pages::{self, Pages},
     program::Job,
+    watch::{Waited, Watch},
 };
 
 /// From this size on, a segment leaves room for the longest instruction, which is one of big
@@ -54,7 +54,7 @@ pub(crate) struct Execution {
     pages: Pages,
     /// Bytes of the job itself.
     held: u64,
-    limits: Limits,
+    watch: Watch,
     give_up: fn(&str) -> !,
 }
 
@@ -108,7 +108,7 @@ impl Execution {
             begun: false,
             pages,
             held: job.held_bytes(),
-            limits: Limits::of(cut_po2, bytes_max),
+            watch: Watch::of(cut_po2, bytes_max),
             give_up: end_the_process,
         }
     }
@@ -119,7 +119,7 @@ impl Execution {
     /// See [`Stopped`]. There are no more segments then.
     pub(crate) fn next(&mut self) -> Result<Option<Segment>, Stopped> {
         if let Some(segments) = &self.segments {
-            match self.limits.wait(segments) {
+            match self.watch.wait(segments) {
                 Waited::Received(segment) => return self.checked(segment).map(Some),
                 Waited::TooMuch(reason) => (self.give_up)(&reason),
                 Waited::Ended => {}
@@ -161,7 +161,7 @@ impl Execution {
 
     /// Has the process take so many bytes from here on.
     pub(crate) fn allow(&mut self, bytes_max: u64) {
-        self.limits.allow(bytes_max);
+        self.watch.allow(bytes_max);
     }
 
     /// What the program has revealed: all of it, once its last segment is there.
@@ -210,7 +210,7 @@ impl Drop for Execution {
         if std::thread::panicking() {
             return;
         }
-        if let Waited::TooMuch(reason) = self.limits.wait(&self.ended) {
+        if let Waited::TooMuch(reason) = self.watch.wait(&self.ended) {
             (self.give_up)(&reason);
         }
         if let Some(thread) = self.thread.take() {
@@ -291,7 +291,7 @@ mod tests {
     fn slow() -> Execution {
         // Its first cut is far.
         let mut execution = Execution::start(&Job::counting(100_000_000), 22, u64::MAX, u64::MAX);
-        execution.limits.allowed = std::time::Duration::from_nanos(1);
+        execution.watch.allowed = std::time::Duration::from_nanos(1);
         execution.give_up = |reason| panic!("{reason}");
         execution
     }

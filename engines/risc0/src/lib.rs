@@ -2,7 +2,7 @@
 //!
 //! [`child`] is what `myriad_engine::worker` asks for. [`program`] reads what comes from outside.
 //! [`execution`] runs a program and gives the segments as they are cut, and [`host`] answers its
-//! system calls; [`limits`] bounds what that takes. [`claims`] says what a segment or a receipt
+//! system calls; [`watch`] bounds what that takes. [`claims`] says what a segment or a receipt
 //! states. [`receipts`] has the bytes of proofs and verifies them; [`recursion`] makes nodes and
 //! the final receipt. [`memory`] predicts memory, and [`pages`] counts that of programs.
 //!
@@ -21,7 +21,6 @@ mod child;
 mod claims;
 mod execution;
 mod host;
-mod limits;
 mod memory;
 mod pages;
 mod plan;
@@ -31,5 +30,6 @@ mod receipts;
 mod recursion;
 #[cfg(test)]
 mod samples;
+mod watch;
 
 pub use child::{Child, serve};

@@ -81,7 +81,7 @@ mod tests {
     const SEEN: [(u32, u64); 4] = [(15, 374), (16, 700), (17, 1270), (18, 2437)];
     /// And those of lifts and of a join, in MiB.
     const SEEN_RECURSION: [u64; 2] = [1508, 1526];
-    /// Of a node over one and of a final file, after lifts.
+    /// The peak of a node over one child and of a final file, after lifts, in MiB.
     const SEEN_IDLE: u64 = 166;
 
     #[test]

@@ -20,7 +20,7 @@ const CYCLES_OF_A_SEGMENT: u64 = 1 << *CUT_PO2.end();
 /// What an execution is cut for where nobody will prove it.
 const RUN_PO2: u32 = *CUT_PO2.end();
 
-/// Most bytes that a process may hold where nobody will prove it, and so no plan bounds them.
+/// The most bytes that a process may hold where nobody will prove it, and so no plan bounds them.
 const RUN_BYTES_MAX: u64 = 2 << 30;
 
 /// What this engine finds in a segment of a plan again: two bytes.
@@ -194,7 +194,7 @@ pub(crate) struct Walk {
     cut_po2: u32,
     segments: u32,
     instructions: u64,
-    /// Most bytes that the process may hold, by the plan.
+    /// The most bytes that the process may hold, by the plan.
     bytes_max: u64,
 }
 

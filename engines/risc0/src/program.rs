@@ -14,11 +14,11 @@ use crate::memory;
 const BINARY_MAGIC: &[u8] = b"R0BF";
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Most bytes that the segments of an ELF take in memory. RISC Zero's loader keeps an entry of a
-/// map for each word, so an ELF of some bytes could make it take gibibytes. What a program
+/// The most bytes that the segments of an ELF take in memory. RISC Zero's loader keeps an entry of
+/// a map for each word, so an ELF of some bytes could make it take gibibytes. What a program
 /// allocates is not among it.
 const IMAGE_BYTES_MAX: u64 = 32 << 20;
-/// Most program headers, as RISC Zero has it.
+/// The most program headers, as RISC Zero has it.
 const HEADERS_MAX: u16 = 256;
 /// Bytes that a process holds of a page of 1 KiB that the program comes with: itself, once more
 /// where the execution has written to it, and its hashes and its places in the maps of the job, the

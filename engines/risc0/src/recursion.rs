@@ -8,7 +8,7 @@ use crate::{
     receipts::{self, Node},
 };
 
-/// Most children of a node above the leaves; of a leaf, it is one.
+/// The most children of a node above the leaves; of a leaf, it is one.
 const JOINED_MAX: usize = 2;
 
 /// Makes the node on `level` over proofs of neighbours, and says whether it was proven for it or

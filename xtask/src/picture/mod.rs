@@ -26,7 +26,7 @@ const FRAMES_MAX: usize = 40;
 /// A build or a demo that fails: its last screen is part of the error.
 pub fn picture(repository: &Path) -> Result<()> {
     let binary = binary(repository)?;
-    // Keys are made anew, as on the first run that a reader will see.
+    // Keys are made, as on the first run that a reader will see.
     let folder = Scratch::new()?;
     let recording = record::record(&binary, &["demo", "--data-dir", "data"], &folder.0)?;
     let frames = recording.thinned(FRAMES_MAX);

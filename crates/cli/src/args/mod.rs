@@ -10,6 +10,7 @@ mod block;
 mod jobs;
 mod net;
 mod plan;
+mod prover;
 mod shared;
 mod simulate;
 
@@ -21,8 +22,9 @@ use clap_complete::Shell;
 pub use bench::{Bench, BenchLimits, Measure};
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Replay, Sample};
 pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
-pub use net::{Bootstrap, NetFlags, OwnerFlags, ProveLayer, Prover, ProverFlags, ShowStatus};
+pub use net::{Bootstrap, NetFlags, ProveLayer, ProverFlags};
 pub use plan::Plan;
+pub use prover::{OwnerFlags, Prover, ShowStatus};
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 pub use simulate::Simulate;
 

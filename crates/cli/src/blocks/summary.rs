@@ -12,7 +12,7 @@ use crate::{
     terminal::{self, bytes, count, plural},
 };
 
-/// Most characters of a file's description that are shown.
+/// The most characters of a file's description that are shown.
 const DESCRIPTION_CHARS_MAX: usize = 200;
 
 /// Prints a summary of a block file.

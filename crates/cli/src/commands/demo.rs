@@ -95,7 +95,7 @@ fn block(args: &Demo, settings: &Settings, flags: &ProverFlags) -> Result<(), Er
     blocks::prove(&[path], &[file], settings, flags, args.work.data.json)
 }
 
-/// A small program, in RISC Zero. Its file is written, too, for whoever verifies the proof.
+/// A small program, in RISC Zero. Its file is written, too, because `verify` takes it.
 fn program(args: &Demo, settings: &Settings, flags: &ProverFlags) -> Result<(), Error> {
     let (name, image) = guest::FIBONACCI_RISC0;
     let path = settings.out.join(format!("{name}.elf"));

@@ -137,7 +137,7 @@ fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
 }
 
 /// The children of all engines whose binaries are of use. The settings lose the others: a requester
-/// that is told of an engine gives out leases for it, and each would fail.
+/// that hears of an engine gives out leases for it, and each would fail.
 ///
 /// # Errors
 /// [`Error::NoEngineLeft`]

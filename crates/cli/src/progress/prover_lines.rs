@@ -7,7 +7,8 @@ use super::{
     styles::{template, took},
 };
 
-/// Most provers with a line of their own: a screen has no room for all provers of a large fleet.
+/// The most provers with a line of their own: a screen has no room for all provers of a large
+/// fleet.
 const LINES_MAX: usize = 8;
 
 /// A line for each prover, as far as the screen has room: further provers are not shown.

@@ -27,8 +27,7 @@ use crate::common::{
 /// guest is not mapped twice.
 const DATA_BYTES_MAX: [u64; 2] = [700 << 20, 560 << 20];
 
-/// Whoever starts a child can ask it for an answer before there is work, and after that have it do
-/// some.
+/// A caller can ask a child for an answer before there is work, and have it do some after that.
 #[test]
 fn a_child_greets_before_it_has_a_program() {
     let mut worker = engine_child(&data_dir().join("keys"), &[]);

@@ -382,8 +382,8 @@ pub fn nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Segments are proven while the execution goes on. The requester dies, and executes anew: what was
-/// durable is there, and is not given out again.
+/// Segments are proven while the execution goes on. The requester dies, and executes again: what
+/// was durable is there, and is not given out again.
 pub fn a_requester_that_dies_while_its_plan_is_being_made_loses_no_accepted_proof() {
     // Kept if this fails.
     let dir = tempfile::tempdir().unwrap().keep();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
-use crate::{Blob, Event, Input, Output, Peer, TaskRef, Time, Tried, Verdict};
+use crate::{Blob, Event, Input, Output, Peer, TaskRef, Time, TrialVerdict, Verdict};
 
 /// A task is done only with a proof that a peer submitted and the caller accepted, or that the
 /// caller made when it was asked to.
@@ -33,7 +33,7 @@ impl Checker for Accepted {
                 self.accepted.insert((*task, *peer, *proof));
             }
             Input::Tried { task, outcome } => {
-                if let Tried::Made { by, proof, .. } = outcome
+                if let TrialVerdict::Made { by, proof, .. } = outcome
                     && self.tries.contains(task)
                 {
                     self.accepted.insert((*task, *by, *proof));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Event, Input, Output, Peer, TaskRef, Time, Tried};
+use crate::{Event, Input, Output, Peer, TaskRef, Time, TrialVerdict};
 
 /// A peer that sent an invalid proof gets no lease any more, and loses those that it has. Its ban
 /// ends if it turns out that nobody could have done that task.
@@ -26,7 +26,7 @@ impl Checker for Banned {
             }
             Input::Tried {
                 task,
-                outcome: Tried::Refuted { .. } | Tried::Doubted { .. },
+                outcome: TrialVerdict::Refuted { .. } | TrialVerdict::Doubted { .. },
             } => {
                 self.impossible.insert(*task);
             }

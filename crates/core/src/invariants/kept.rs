@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Blob, Event, Input, JobId, Output, Requester, TaskId, TaskRef, Time, Tried};
+use crate::{Blob, Event, Input, JobId, Output, Requester, TaskId, TaskRef, Time, TrialVerdict};
 
 /// An accepted proof stays what it was: one proof for each task, for as long as the job is open.
 ///
@@ -54,9 +54,13 @@ impl Checker for Kept {
                 };
                 if self.tries.remove(task) {
                     match outcome {
-                        Tried::Refuted { child, proof, .. } => drop(self.refuted.insert((of(child), *proof))),
-                        Tried::Doubted { child, proof, .. } => drop(self.lost.insert((of(child), *proof))),
-                        Tried::Made { .. } | Tried::Unable => {}
+                        TrialVerdict::Refuted { child, proof, .. } => {
+                            self.refuted.insert((of(child), *proof));
+                        }
+                        TrialVerdict::Doubted { child, proof, .. } => {
+                            self.lost.insert((of(child), *proof));
+                        }
+                        TrialVerdict::Made { .. } | TrialVerdict::Unable => {}
                     }
                 }
             }

@@ -90,7 +90,7 @@ impl Job {
     ///
     /// # Panics
     /// If the tree lacks a segment that the job has, or if there is not one cost for each task that
-    /// the job has not got.
+    /// the job does not have.
     pub(crate) fn settle(
         &mut self,
         tree: Tree,
@@ -150,7 +150,7 @@ impl Job {
     pub(crate) fn take_earlier_leases(&mut self) -> Vec<(TaskId, Peer)> {
         let tree = &self.tree;
         if !tree.is_growing() {
-            // The others are of tasks that the plan has not got.
+            // The others are of tasks that the plan does not have.
             let mut leased = std::mem::take(&mut self.leased_before);
             leased.retain(|(task, _)| tree.contains(*task));
             return leased.into_iter().collect();
@@ -163,17 +163,17 @@ impl Job {
             .collect()
     }
 
-    /// The leases of an earlier run, of tasks that the job has not got yet.
+    /// The leases of an earlier run, of tasks that the job does not have yet.
     pub(crate) fn awaited(&self) -> &BTreeSet<(TaskId, Peer)> {
         &self.leased_before
     }
 
-    /// A peer is not at this task any more, which the job has not got yet.
+    /// A peer is not at this task any more, which the job does not have yet.
     pub(crate) fn forget_awaited_of(&mut self, peer: Peer, task: TaskId) {
         self.leased_before.remove(&(task, peer));
     }
 
-    /// A peer is gone that was at tasks which the job has not got yet.
+    /// A peer is gone that was at tasks which the job does not have yet.
     pub(crate) fn forget_awaited(&mut self, peer: Peer) {
         self.leased_before.retain(|(_, holder)| *holder != peer);
     }
@@ -293,7 +293,7 @@ mod tests {
             latest: granted + expected * 4,
             progress: 0,
             expected,
-            moved: granted,
+            heard: granted,
             doubt: Time::NEVER,
             late: false,
             on_trial: false,

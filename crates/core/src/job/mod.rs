@@ -2,6 +2,7 @@
 
 mod growth;
 mod levels;
+mod order;
 mod task;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 };
 
 use self::levels::Level;
+pub(crate) use self::order::precedence;
 pub use self::task::Stage;
 pub(crate) use self::task::{Claim, Lease, Suspicion, Task, TaskState};
 use crate::{
@@ -56,7 +58,7 @@ pub(crate) struct Job {
     /// proof.
     levels: Vec<Level>,
     tasks: Vec<Task>,
-    /// Leases of an earlier run, of tasks that the job has not got yet.
+    /// Leases of an earlier run, of tasks that the job does not have yet.
     leased_before: BTreeSet<(TaskId, Peer)>,
 }
 

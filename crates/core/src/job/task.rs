@@ -42,7 +42,7 @@ pub(crate) struct Task {
     /// How often in a row no peer came that was woken for it.
     pub overslept: u32,
     /// How often it was taken from a machine for a faster one.
-    pub moved: u32,
+    pub taken_over: u32,
     /// When it and all above it will be done, in [`Job::latest`](super::Job::latest).
     pub(super) ends: Option<Time>,
     /// The number of holders under which it is in [`Job::held`](super::Job::held).
@@ -114,7 +114,7 @@ pub(crate) struct Lease {
     /// The time that the task was expected to take here.
     pub expected: Duration,
     /// When the last progress was heard of, or the lease was granted.
-    pub moved: Time,
+    pub heard: Time,
     /// When the holder is late if nothing is heard; never for machines of the requester's own.
     pub doubt: Time,
     /// It was silent for too long, or takes longer than it should.
@@ -141,8 +141,8 @@ impl Lease {
         if self.progress == 0 {
             return self.expected.saturating_sub(elapsed);
         }
-        let heard = self.moved - self.granted;
-        let total = heard * ONE / u32::from(self.progress);
+        let spent = self.heard - self.granted;
+        let total = spent * ONE / u32::from(self.progress);
         total.saturating_sub(elapsed)
     }
 
@@ -186,7 +186,7 @@ impl Task {
             refuted: Vec::new(),
             reserved: None,
             overslept: 0,
-            moved: 0,
+            taken_over: 0,
             ends: None,
             listed: None,
             doubted: false,

@@ -6,13 +6,13 @@
 //! come, tasks are left for no longer than they take on the machine that costs are measured on,
 //! counted from when the last one of their level was given out.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use super::{Alarm, Requester};
 use crate::{
     forecast::{ForecastEntry, Question},
     ids::{JobId, Kind, Peer, TaskId, TaskRef},
-    job::{Job, Lease},
+    job::{Job, Lease, precedence},
     output::Revocation,
     peers::PeerState,
     redundancy::share,
@@ -20,20 +20,14 @@ use crate::{
 };
 
 /// Tasks that are looked at for one that is better done by another machine.
-const TAKEN_OVER_MAX: usize = 16;
+const LOOKED_AT_MAX: usize = 16;
 /// A machine has hardly begun with a task until this part of the time that it takes has passed.
 const BEGUN_PART: u32 = 8;
 /// How often a task is taken over at most: a peer that claims not to be slow may be lying.
-pub(super) const MOVED_MAX: u32 = 3;
+pub(super) const TAKEN_OVER_MAX: u32 = 3;
 /// The machine that takes a task over ends it sooner by this part of the time that it needs, in
 /// thousandths.
 const SOONER_BY: u32 = 400;
-
-/// The order of jobs: by priority; among equals by when they are due, then by age.
-pub(super) fn order(job: &Job) -> (Reverse<i32>, Time, u64) {
-    let deadline = job.deadline.unwrap_or(Time::NEVER);
-    (Reverse(job.priority), deadline, job.sequence)
-}
 
 impl Requester {
     /// Whether a ready task is better left for others than given to this peer. `before` are the
@@ -79,7 +73,7 @@ impl Requester {
         peer: Peer,
     ) -> bool {
         let before = jobs.iter().map(|&(_, other)| other);
-        let before = before.take_while(|other| order(other) < order(job));
+        let before = before.take_while(|other| precedence(other) < precedence(job));
         self.is_better_left(now, before, (job, task), peer)
     }
 
@@ -90,7 +84,7 @@ impl Requester {
             return false;
         }
         let before = self.jobs.values().filter(|other| !other.halted);
-        let before = before.filter(|other| order(other) < order(job));
+        let before = before.filter(|other| precedence(other) < precedence(job));
         self.is_better_left(now, before, (job, task.task), peer)
     }
 
@@ -144,12 +138,12 @@ impl Requester {
         let merit = state.merit(self.newcomers);
         jobs.iter().find_map(|&(&id, job)| {
             let top = job.top_rank();
-            let mut tasks = job.latest.iter().take(TAKEN_OVER_MAX).map(|&(_, task)| task);
+            let mut tasks = job.latest.iter().take(LOOKED_AT_MAX).map(|&(_, task)| task);
             tasks
                 .find(|&task| {
                     let own = job.task(task);
                     let barred = own.failed_on(peer) || own.is_reserved(peer, merit) || own.is_with(peer);
-                    if barred || own.moved >= MOVED_MAX || own.cost.memory > state.offer.memory {
+                    if barred || own.taken_over >= TAKEN_OVER_MAX || own.cost.memory > state.offer.memory {
                         return false;
                     }
                     let takes = state.seen_to_take(task.kind(), own.cost);
@@ -176,7 +170,7 @@ impl Requester {
             return;
         };
         let own = job.task_mut(task.task);
-        own.moved += 1;
+        own.taken_over += 1;
         let work = own.cost.work;
         let done = own
             .leases

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use super::{
-    Alarm, Requester,
-    ahead::{MOVED_MAX, order},
-};
+use super::{Alarm, Requester, ahead::TAKEN_OVER_MAX};
 use crate::{
     ids::{JobId, Kind, Peer, TaskId, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
-    job::{Job, Lease, TaskState},
+    job::{Job, Lease, TaskState, precedence},
     output::{Output, Refusal},
     peers::PeerState,
     time::Time,
@@ -192,7 +189,7 @@ impl Requester {
         left: &mut Vec<TaskRef>,
     ) -> Result<Pick, Refusal> {
         let mut jobs: Vec<_> = self.jobs.iter().filter(|(_, job)| !job.halted).collect();
-        jobs.sort_unstable_by_key(|(_, job)| order(job));
+        jobs.sort_unstable_by_key(|(_, job)| precedence(job));
         let proven = self.peers.get(&peer).is_some_and(PeerState::is_proven);
         let merit = self.merit(peer);
         for &(&id, job) in &jobs {
@@ -323,7 +320,7 @@ impl Requester {
             self.begin_lease(now, peer, Pick::new(task, Duration::ZERO));
             // The holder's progress is unknown.
             if let Some(job) = self.jobs.get_mut(&task.job) {
-                job.task_mut(task.task).moved = MOVED_MAX;
+                job.task_mut(task.task).taken_over = TAKEN_OVER_MAX;
             }
         }
     }
@@ -351,7 +348,7 @@ impl Requester {
             latest: now + length.saturating_mul(stretch),
             progress: 0,
             expected: state.expected(kind, own.cost),
-            moved: now,
+            heard: now,
             ends: now + state.expected(kind, own.cost),
             doubt: Time::NEVER,
             late: false,

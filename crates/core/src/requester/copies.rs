@@ -39,7 +39,7 @@ impl Fruitless {
         let (proven, memory, merit) = like;
         let noted = &mut self.0[usize::from(proven)];
         // One that has less of either than the one before does not replace it; the next second
-        // begins anew.
+        // begins again.
         let lesser = noted.is_some_and(|(until, most, best)| now < until && (memory < most || merit < best));
         if !lesser {
             *noted = Some((now + FRUITLESS_FOR, memory, merit));

@@ -28,7 +28,7 @@ impl Lease {
     /// When the holder is late if it says nothing more: when it is silent for too long, or takes
     /// too long, whatever it says.
     pub(super) fn next_doubt(&self, policy: &Policy) -> Time {
-        let silent = self.moved + (self.expected / SILENT_PART).max(policy.doubt_min);
+        let silent = self.heard + (self.expected / SILENT_PART).max(policy.doubt_min);
         let overdue = self.granted + self.expected + self.expected / OVERDUE_PART + policy.doubt_min;
         silent.min(overdue)
     }
@@ -119,7 +119,7 @@ impl Requester {
             return self.refuse(peer, Refusal::NotLeased);
         };
         let progress = progress.min(PROGRESS_ONE);
-        let (mut moved, mut falls_behind) = (None, false);
+        let (mut expected_end, mut falls_behind) = (None, false);
         // Only progress renews: to be alive is not enough.
         if progress > lease.progress {
             lease.progress = progress;
@@ -132,11 +132,11 @@ impl Requester {
                 self.alarms.insert((until, Alarm::Lease(peer, task)));
             }
             lease.until = until;
-            lease.moved = now;
+            lease.heard = now;
             let ends = now + remaining;
             falls_behind = ends > lease.ends + lease.expected / BEHIND_PART;
             lease.ends = ends;
-            moved = Some(ends);
+            expected_end = Some(ends);
             if lease.doubt < Time::NEVER {
                 self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
                 let doubt = lease.next_doubt(&policy);
@@ -146,7 +146,7 @@ impl Requester {
             }
         }
         let (until, late) = (lease.until, lease.late);
-        if let Some(ends) = moved {
+        if let Some(ends) = expected_end {
             // Without the files there is no progress.
             self.files_held(peer, task.job);
             self.ends_at(peer, if late { Time::NEVER } else { ends });

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Requester {
-    /// The caller has not got the accepted proof of a task any more.
+    /// The caller does not have the accepted proof of a task any more.
     pub(super) fn lost(&mut self, now: Time, task: TaskRef, proof: Blob) {
         let job = self.jobs.get(&task.job);
         let Some(job) = job.filter(|job| job.tree.contains(task.task)) else {

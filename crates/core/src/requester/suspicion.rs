@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Alarm, Requester};
 use crate::{
     ids::{Blob, JobId, Kind, Peer, TaskId, TaskRef},
-    input::Tried,
+    input::TrialVerdict,
     job::{Claim, Lease, TaskState},
     output::{Event, Output, Revocation},
     peers::PeerState,
@@ -114,7 +114,7 @@ impl Requester {
     }
 
     /// The caller has done a task itself, or has not been able to.
-    pub(super) fn tried(&mut self, now: Time, task: TaskRef, outcome: Tried) {
+    pub(super) fn tried(&mut self, now: Time, task: TaskRef, outcome: TrialVerdict) {
         let Some(job) = self
             .jobs
             .get_mut(&task.job)
@@ -128,7 +128,7 @@ impl Requester {
             return;
         }
         match outcome {
-            Tried::Made { by, proof, took } => {
+            TrialVerdict::Made { by, proof, took } => {
                 job.take_ready(task.task);
                 let claim = Claim {
                     peer: by,
@@ -140,17 +140,17 @@ impl Requester {
                 };
                 self.accepted(now, task, claim);
             }
-            Tried::Refuted { child, proof, reason } => {
+            TrialVerdict::Refuted { child, proof, reason } => {
                 if job.is_made_of(task.task, child, proof) {
                     self.refuted(now, task, child, proof, reason);
                 }
             }
-            Tried::Doubted { child, proof, reason } => {
+            TrialVerdict::Doubted { child, proof, reason } => {
                 if job.is_made_of(task.task, child, proof) {
                     self.doubted(now, task, child, proof, reason);
                 }
             }
-            Tried::Unable => {
+            TrialVerdict::Unable => {
                 own.suspicion.unable += 1;
                 let doubled = own.suspicion.unable.min(DOUBLED_MAX);
                 let due = now + self.policy.trial_after * (1 << doubled);

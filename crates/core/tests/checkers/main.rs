@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use myriad_core::{
     Arities, Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal,
-    Requester, Return, Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
+    Requester, Return, Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, TrialVerdict, Trust, Verdict,
     invariants::{Accepted, Banned, Checker, Fitting, Grown, Kept, Moving, Obsolete, Served},
 };
 
@@ -266,7 +266,7 @@ fn a_job_that_nobody_knows_is_noticed() {
 /// blame.
 fn refute(checker: &mut impl Checker) {
     checker.output(NOW, &Output::Try { task: leaf() }).unwrap();
-    let outcome = Tried::Refuted {
+    let outcome = TrialVerdict::Refuted {
         child: TaskId::Segment(0),
         proof: PROOF,
         reason: String::new(),
@@ -309,7 +309,7 @@ fn a_proof_that_is_given_up_without_evidence_is_noticed() {
     });
     assert!(kept().output(NOW, &given_up).is_err(), "nobody has refuted it");
     let mut unasked = kept();
-    let outcome = Tried::Refuted {
+    let outcome = TrialVerdict::Refuted {
         child: TaskId::Segment(0),
         proof: PROOF,
         reason: String::new(),
@@ -356,7 +356,7 @@ fn a_pardon_without_evidence_is_noticed() {
 
 #[test]
 fn a_proof_that_the_caller_made_unasked_is_noticed() {
-    let outcome = Tried::Made {
+    let outcome = TrialVerdict::Made {
         by: PEER,
         proof: PROOF,
         took: Duration::ZERO,

@@ -8,7 +8,7 @@ use std::{
 
 use myriad_core::{
     Arities, Blob, Cost, Event, Input, JobId, JobSpec, Offer, Output, Peer, Policy, Redundancy, Requester,
-    Return, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
+    Return, SPEED_ONE, TaskId, TaskRef, Time, Tree, TrialVerdict, Trust, Verdict,
     invariants::{All, Violation},
 };
 
@@ -265,10 +265,10 @@ impl Harness {
             Some((child, proof))
         });
         let outcome = match (hand, self.poison(task), doubted) {
-            (Hand::Unable, ..) | (Hand::Dies, _, None) => Tried::Unable,
+            (Hand::Unable, ..) | (Hand::Dies, _, None) => TrialVerdict::Unable,
             (Hand::Dies, _, Some((child, proof))) => {
                 self.durable.remove(&TaskRef { task: child, ..task });
-                Tried::Doubted {
+                TrialVerdict::Doubted {
                     child,
                     proof,
                     reason: "the process died".into(),
@@ -276,13 +276,13 @@ impl Harness {
             }
             (Hand::Able, Some((child, proof)), _) => {
                 self.durable.remove(&TaskRef { task: child, ..task });
-                Tried::Refuted {
+                TrialVerdict::Refuted {
                     child,
                     proof,
                     reason: "no node can be made over it".into(),
                 }
             }
-            (Hand::Able, None, _) => Tried::Made {
+            (Hand::Able, None, _) => TrialVerdict::Made {
                 by: CALLER,
                 proof: GOOD,
                 took: Duration::from_secs(1),

@@ -330,7 +330,7 @@ impl ProgramModel {
         let internal_recursive: Vec<u32> = wide
             .map(|children| 1 + fitting(Kind::InternalRecursive, Below::of(children), 2))
             .collect();
-        trees::arities(fitting(Kind::Leaf, Below::More, 1), &internal_recursive)
+        trees::arities_up_to(fitting(Kind::Leaf, Below::More, 1), &internal_recursive)
     }
 
     /// The least memory that any tree and the smallest measured segments fit into.

@@ -28,7 +28,7 @@ const TASKS_ON_PAPER: usize = 400_000;
 /// The most tasks that are scheduled on paper for each number of machines that is tried for a
 /// deadline.
 const TASKS_ON_PAPER_SEARCHING: usize = 20_000;
-/// Most machines that are tried for a deadline.
+/// The most machines that are tried for a deadline.
 pub const MACHINES_TRIED_MAX: u64 = 1 << 20;
 
 /// The best plan for a fleet.

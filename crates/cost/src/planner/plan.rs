@@ -70,7 +70,7 @@ pub struct SegmentSize {
     pub segments: u64,
 }
 
-/// Most children of nodes of each stage.
+/// The most children of nodes of each stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TreeArities {
     pub leaf: u32,

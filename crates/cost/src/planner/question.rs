@@ -5,9 +5,9 @@ use thiserror::Error;
 
 use crate::model::ProgramModel;
 
-/// Most machines of a class. There are not as many home computers.
+/// The most machines of a class. There are not as many home computers.
 pub const MACHINES_MAX: u64 = 1_000_000_000;
-/// Most segments of a job. A hundred blocks of 30 M gas in one have fewer.
+/// The most segments of a job. A hundred blocks of 30 M gas in one have fewer.
 pub const SEGMENTS_MAX: u64 = 200_000;
 
 /// The work that is to be proven.

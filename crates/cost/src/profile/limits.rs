@@ -2,24 +2,24 @@
 
 use super::{Cut, Measured, Profile, ProfileError, Program, SegmentSample};
 
-/// Most entries of a list of measurements: a full profile has a few dozen.
+/// The most entries of a list of measurements: a full profile has a few dozen.
 pub const SAMPLES_MAX: usize = 10_000;
-/// Most programs in a profile.
+/// The most programs in a profile.
 pub const PROGRAMS_MAX: usize = 64;
-/// Most bytes of a name.
+/// The most bytes of a name.
 pub const NAME_BYTES_MAX: usize = 200;
-/// Most threads of a task, and most cores of a machine.
+/// The most threads of a task, and most cores of a machine.
 pub const THREADS_MAX: u32 = 4096;
-/// Most seconds of a task: a day.
+/// The most seconds of a task: a day.
 pub const SECONDS_MAX: f64 = 86_400.0;
-/// Most bytes of memory of a machine or process: 64 TiB.
+/// The most bytes of memory of a machine or process: 64 TiB.
 pub const MEMORY_BYTES_MAX: u64 = 64 << 40;
-/// Most instructions of a segment or of an execution that is measured.
+/// The most instructions of a segment or of an execution that is measured.
 pub const INSTRUCTIONS_MAX: u64 = 1 << 50;
-/// Most of whatever is counted by the second. A core does 10^10 instructions, and memory moves
+/// The most of whatever is counted by the second. A core does 10^10 instructions, and memory moves
 /// 10^12 bytes.
 pub const RATE_MAX: f64 = 1e15;
-/// Most children of a node of the tree: OpenVM's leaf takes 4.
+/// The most children of a node of the tree: OpenVM's leaf takes 4.
 pub const CHILDREN_MAX: u32 = 64;
 
 impl Profile {

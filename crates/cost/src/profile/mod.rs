@@ -19,7 +19,7 @@ pub use limits::{
 
 /// The version of the format that this build writes and reads.
 pub const PROFILE_VERSION: u32 = 1;
-/// Most bytes of a profile. A full one has about 40 KB.
+/// The most bytes of a profile. A full one has about 40 KB.
 pub const PROFILE_BYTES_MAX: u64 = 4 << 20;
 /// The measurements of one machine, with one engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ mod shape;
 
 pub use choose::{Candidate, Chosen, choose};
 pub use list_schedule::{ClassTimes, KINDS, SharedCores, Timeline, Times};
-pub use shape::{Shape, arities, counts, shape};
+pub use shape::{Shape, arities_up_to, counts, shape};
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ pub fn shape(tree: &Tree, task: TaskId) -> Shape {
 /// `leaf`. Internal-recursive nodes have up to `internal_recursive`, which has one number for each
 /// of internal-for-leaf nodes of one child, of two, and so on: it may take more memory to aggregate
 /// proofs of wider nodes.
-pub fn arities(leaf: u32, internal_recursive: &[u32]) -> Vec<Arities> {
+pub fn arities_up_to(leaf: u32, internal_recursive: &[u32]) -> Vec<Arities> {
     let mut all = Vec::new();
     for leaf in 1..=leaf {
         for (internal_for_leaf, &most) in (1..).zip(internal_recursive) {
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn arities_go_up_to_what_fits() {
         let tuples = |leaf, internal_recursive: &[u32]| -> Vec<(u32, u32, u32)> {
-            let all = arities(leaf, internal_recursive).into_iter();
+            let all = arities_up_to(leaf, internal_recursive).into_iter();
             all.map(|a| (a.leaf, a.internal_for_leaf, a.internal_recursive))
                 .collect()
         };

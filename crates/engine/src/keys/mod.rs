@@ -23,10 +23,10 @@ use crate::KeyError;
 /// First bytes of a key file; the number is the version of its layout.
 const MAGIC: &[u8; 16] = b"myriad keys v2\n\0";
 const HASH_BYTES: usize = 32;
-/// Most bytes of a key file; the largest measured, for all extensions, has under 2 MB.
+/// The most bytes of a key file; the largest measured, for all extensions, has under 2 MB.
 pub const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// Most sets of keys that are kept: more than anybody has configurations. Strangers' jobs bring
+/// The most sets of keys that are kept: more than anybody has configurations. Strangers' jobs bring
 /// theirs, so the folder would grow without end. This many sets have some 130 MB, and never more
 /// than 512 MiB.
 const KEY_SETS_MAX: usize = 64;

@@ -39,10 +39,10 @@ mod error;
 mod output;
 mod protocol;
 mod registry;
+mod reported;
 mod serve;
 mod shared;
 mod source;
-mod told;
 mod usage;
 
 pub use caller::{OtherBuild, WORKER_PROTOCOL_VERSION};

@@ -13,23 +13,23 @@ use crate::{
     Shown, Statement, VerifyError, quoted,
 };
 
-/// Most bytes of the files of a request: the largest program and the largest input together, and
-/// some more.
+/// The most bytes of the files of a request: the largest program and the largest input together,
+/// and some more.
 pub(super) const FILES_BYTES_MAX: u64 = 512 << 20;
-/// Most files of a request: a program and an input, or the children of a leaf.
+/// The most files of a request: a program and an input, or the children of a leaf.
 pub(super) const FILES_MAX: usize = CHILDREN_MAX;
-/// Most bytes of a frame from a caller: the segments of a plan, each with its details.
+/// The most bytes of a frame from a caller: the segments of a plan, each with its details.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
-/// Most bytes of a failure, which has up to 8 KiB that the program has printed, and three times as
-/// many if they are no text.
+/// The most bytes of a failure, which has up to 8 KiB that the program has printed, and three times
+/// as many if they are no text.
 pub(super) const FAILURE_BYTES_MAX: usize = 32 << 10;
 /// The most bytes of an answer beside its largest part: the usage, lengths and numbers.
 const AROUND_BYTES_MAX: usize = 1 << 10;
-/// Most bytes of a boundary: two pcs, two digests of eight words, and an exit code.
+/// The most bytes of a boundary: two pcs, two digests of eight words, and an exit code.
 const BOUNDARY_BYTES_MAX: usize = 2 * 5 + 2 * 8 * 5 + 6;
-/// Most bytes of a statement, with the file that belongs to it.
+/// The most bytes of a statement, with the file that belongs to it.
 const STATEMENT_BYTES_MAX: usize = 64 << 10;
-/// Most bytes of an account: three numbers for each label.
+/// The most bytes of an account: three numbers for each label.
 const SPENT_BYTES_MAX: usize = LABELS_MAX * 3 * 10;
 
 /// A request, and the number of bytes of each file that follows it.

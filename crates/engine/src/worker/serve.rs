@@ -32,8 +32,8 @@ pub struct ServeOptions {
     pub keys: PathBuf,
     /// Whether it makes keys, or works with them.
     pub access: KeyAccess,
-    /// Most bytes that the process may map for its data. The system refuses more, and the process
-    /// ends with a message, rather than pushing its neighbours out of memory.
+    /// The most bytes that the process may map for its data. The system refuses more, and the
+    /// process ends with a message, rather than pushing its neighbours out of memory.
     pub data_bytes_max: Option<u64>,
     /// Bytes of memory that a task may be expected to take, with all that the engine keeps for
     /// other kinds of tasks. Nobody enforces it: an engine keeps no more than fits. Without it, an

@@ -154,11 +154,11 @@ impl Actor {
     }
 
     /// This machine wakes from a suspension. The other ends of its connections may be gone, which
-    /// would show only after silence. All are opened anew at once, by the side that reaches the
+    /// would show only after silence. All are opened again at once, by the side that reaches the
     /// other first.
     pub(super) fn resumed(&mut self, time: Duration) {
         tracing::info!(
-            "this machine was suspended for {} s: all connections are opened anew",
+            "this machine was suspended for {} s: all connections are opened again",
             time.as_secs()
         );
         let now = Instant::now();
@@ -177,7 +177,7 @@ impl Actor {
 
     /// A peer is another process now, on a new connection beside those with the process that is
     /// gone. Messages on the old connections are lost, and protocols that greet a peer once have
-    /// greeted the old process. So all are closed, and the two meet anew. Only the peer itself can
+    /// greeted the old process. So all are closed, and the two meet again. Only the peer itself can
     /// cause this.
     pub(super) fn started_again(&mut self, id: PeerId, hello: &Hello) {
         tracing::debug!("peer {id} was started again");

@@ -1,5 +1,5 @@
 //! Counts the garbage that each peer has sent. The count outlives a connection, since a peer can
-//! connect anew at once.
+//! connect again at once.
 
 use std::{
     collections::{HashMap, VecDeque},

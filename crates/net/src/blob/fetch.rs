@@ -31,7 +31,7 @@ pub struct FetchLimits {
     /// Bytes of the blob that must come in each second. A peer may be behind by as many as it
     /// should have sent within `stall`. With 0, it may be as slow as the other limits allow.
     pub rate_min: u64,
-    /// Most bytes of the blob.
+    /// The most bytes of the blob.
     pub bytes_max: u64,
 }
 

@@ -56,7 +56,7 @@ pub use store::{BlobStore, Pin};
 /// The name of the protocol, for negotiation.
 pub const PROTOCOL: &str = "/myriad/blob/1";
 
-/// Most bytes of a blob. The largest real one, the input of a job, has tens of megabytes. This
+/// The most bytes of a blob. The largest real one, the input of a job, has tens of megabytes. This
 /// bounds the bytes that a stranger can make us hash or store at once.
 pub const BLOB_BYTES_MAX: u64 = 512 << 20;
 

@@ -11,9 +11,9 @@ use super::{
     stream_clock::{Late, StreamClock},
 };
 
-/// Most bytes of a frame. A request has at most 62, an answer its reason and a little more.
+/// The most bytes of a frame. A request has at most 62, an answer its reason and a little more.
 const FRAME_BYTES_MAX: u32 = 1 << 10;
-/// Most bytes of the reason of a refusal: one line of a log.
+/// The most bytes of the reason of a refusal: one line of a log.
 const REASON_BYTES_MAX: usize = 200;
 /// Bytes of the length in front of a frame.
 const LENGTH_BYTES: usize = 4;

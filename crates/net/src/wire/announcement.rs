@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bounded, WireError, bound};
 use crate::limits::RECORD_BYTES_MAX;
 
-/// Most bytes of an announcement: everybody forwards it.
+/// The most bytes of an announcement: everybody forwards it.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 16 << 10;
 
 /// The number of a requester's announcement: its start, in the higher 32 bits, and the number

@@ -7,9 +7,9 @@ use super::{Announcement, Bounded, PROTOCOL_VERSION, WireError, bound, printable
 
 /// The most open jobs that a requester names in its greeting. Peers hear of the others by gossip.
 pub(crate) const JOBS_MAX: usize = 16;
-/// Most engines of a node.
+/// The most engines of a node.
 pub const ENGINES_MAX: usize = 8;
-/// Most bytes of the name of a build.
+/// The most bytes of the name of a build.
 const BUILD_BYTES_MAX: usize = 64;
 
 /// The first message on a connection, and the answer to it.

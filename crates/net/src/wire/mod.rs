@@ -28,9 +28,9 @@ pub use task::{
 /// The version of all messages. Peers with different versions say so and part.
 pub const PROTOCOL_VERSION: u32 = 4;
 
-/// Most bytes of a frame of the task protocol: a lease with its sources is below 10 KiB.
+/// The most bytes of a frame of the task protocol: a lease with its sources is below 10 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;
-/// Most bytes of a reason that one peer gives another.
+/// The most bytes of a reason that one peer gives another.
 pub const TEXT_BYTES_MAX: usize = 512;
 
 /// Why a message was not accepted.

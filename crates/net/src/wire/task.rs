@@ -12,16 +12,16 @@ use crate::{
     receipt::{SIGNATURE_BYTES, SignedReceipt},
 };
 
-/// Most blobs that a prover says it holds.
+/// The most blobs that a prover says it holds.
 pub(crate) const HOLDS_MAX: usize = 64;
-/// Most peers that are named for one blob.
+/// The most peers that are named for one blob.
 pub const HOLDERS_MAX: usize = 4;
-/// Most proofs that one task takes: leaves take four.
+/// The most proofs that one task takes: leaves take four.
 const CHILDREN_MAX: usize = 8;
-/// Most bytes of the description of a segment, the bulk of which are the heights of some hundred
-/// chips.
+/// The most bytes of the description of a segment, the bulk of which are the heights of some
+/// hundred chips.
 const SEGMENT_BYTES_MAX: usize = 8 << 10;
-/// Most blobs that one notice names.
+/// The most blobs that one notice names.
 pub(crate) const OBSOLETE_MAX: usize = 256;
 
 /// A request of one peer to another.
@@ -63,7 +63,7 @@ pub struct OfferMessage {
 pub struct Spent {
     pub wall_ms: u64,
     pub cpu_ms: u64,
-    /// Most memory that its engine child took, in bytes.
+    /// The most memory that its engine child took, in bytes.
     pub memory_bytes: u64,
 }
 

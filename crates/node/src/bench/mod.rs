@@ -47,7 +47,7 @@ pub struct BenchOptions {
     pub build: String,
     /// Folder of keys; its disk is the one that is measured.
     pub data_dir: PathBuf,
-    /// Most memory of an engine child. Budgets and nodes above it are not tried.
+    /// The most memory of an engine child. Budgets and nodes above it are not tried.
     pub memory: MemoryBudget,
     /// The command that starts an engine child; its `threads` are set here.
     pub worker: WorkerConfig,

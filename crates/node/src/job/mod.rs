@@ -49,12 +49,12 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Folder of the final proof and its baseline.
     pub out_dir: PathBuf,
-    /// Most memory of one engine child.
+    /// The most memory of one engine child.
     pub memory: MemoryBudget,
-    /// Most engine children at once. Fewer run where the machine's free memory does not hold as
+    /// The most engine children at once. Fewer run where the machine's free memory does not hold as
     /// many.
     pub children: usize,
-    /// Most instructions of the execution.
+    /// The most instructions of the execution.
     pub max_instructions: u64,
     /// The form of the final proof.
     pub final_form: FinalForm,

@@ -136,7 +136,7 @@ pub(crate) fn prepare(
     let outset = Outset::new(opened, job, options, |_| {}, observer)?;
     if let Some(planned) = earlier {
         // The children prove at once. If the keys that are there cannot be read, the verifier has
-        // them made anew.
+        // them made again.
         outset.verifying.statement()?;
         let prepared = outset.planned(planned, Usage::default())?;
         observer.event(&prepared.planned_event(hands));

@@ -42,7 +42,7 @@ pub(crate) fn allowed(loaded: &Loaded, budget: MemoryBudget) -> Result<Vec<Ariti
     let internal_recursive = (1..=internal_for_leaf)
         .map(|children| Ok(most(Level::INTERNAL_RECURSIVE, 2, children)? as u32))
         .collect::<Result<Vec<u32>, RunError>>()?;
-    Ok(trees::arities(leaf as u32, &internal_recursive))
+    Ok(trees::arities_up_to(leaf as u32, &internal_recursive))
 }
 
 /// The arities of the tree over a plan's segments that the hands finish soonest, and the estimated

@@ -9,8 +9,8 @@ use std::{
 };
 
 use myriad_core::{
-    Blob, Event as CoreEvent, Input, Kind, Output, Peer, Requester, Return, TaskId, TaskRef, Time, Tried,
-    Verdict,
+    Blob, Event as CoreEvent, Input, Kind, Output, Peer, Requester, Return, TaskId, TaskRef, Time,
+    TrialVerdict, Verdict,
 };
 use myriad_engine::{
     Boundary,
@@ -162,7 +162,7 @@ impl Driver<'_, '_> {
                     // All machines here are the requester's own, so a task that they fail at is the
                     // job's error.
                     Output::Try { task } => {
-                        let outcome = Tried::Unable;
+                        let outcome = TrialVerdict::Unable;
                         inputs.push(Input::Tried { task, outcome });
                     }
                     // Children need no word of why there is nothing to do, and nobody else listens.

@@ -7,7 +7,7 @@
 //!             ┌──────────── no task: offer to each requester with open jobs in turn ◀───────────┐
 //!             ▼                                                                                 │
 //!  Lease ─▶ limits ─▶ fetch program, input, proofs ─▶ engine child ─▶ keep the proof ─▶ Submit ─┘
-//!             │             from whoever holds them      │  renewed by its progress
+//!             │             from peers that hold them    │  renewed by its progress
 //!             └─▶ Return, with the reason                └─▶ Revoke, Ctrl-C: the child is stopped
 //! ```
 //!
@@ -57,9 +57,9 @@ pub struct Limits {
     /// Memory of the engine child. A child that takes more is stopped.
     pub memory: MemoryBudget,
     pub threads: usize,
-    /// Most instructions of a job: the last segment is reached by executing all before it.
+    /// The most instructions of a job: the last segment is reached by executing all before it.
     pub max_instructions: u64,
-    /// Most bytes of a job's input.
+    /// The most bytes of a job's input.
     pub max_input_bytes: u64,
     /// The requesters to serve; all if empty.
     pub only: BTreeSet<Peer>,

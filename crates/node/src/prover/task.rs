@@ -18,7 +18,7 @@ use myriad_net::{
 
 use super::{Engine, EngineError, JobFiles, Limits, Piece};
 
-/// Most bytes of a proof that is to be aggregated: those of segments are the largest.
+/// The most bytes of a proof that is to be aggregated: those of segments are the largest.
 const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 
 /// The files of the last job, so that they are read only once.

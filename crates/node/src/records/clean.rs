@@ -4,7 +4,7 @@
 //! If a job is running, its journal is locked, and a blob that no record names may be one of its
 //! proofs. So the blobs of the removed jobs go, and those that all running jobs have listed as not
 //! theirs when they began. A proof of the running job that equals one of a removed job, to the
-//! byte, then counts as damaged and is made anew.
+//! byte, then counts as damaged and is made again.
 
 use std::{
     collections::{HashMap, HashSet},

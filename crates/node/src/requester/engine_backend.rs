@@ -19,8 +19,8 @@ use crate::{
     verifier_pool::Objection,
 };
 
-/// Most bytes of the proof of a top node that becomes the final proof as it is: the file has it in
-/// hex. An honest one has some 300 kB. A padded one would leave no room for the rest.
+/// The most bytes of the proof of a top node that becomes the final proof as it is: the file has it
+/// in hex. An honest one has some 300 kB. A padded one would leave no room for the rest.
 const FAST_TOP_BYTES_MAX: usize = FINAL_PROOF_BYTES_MAX / 2 - (64 << 10);
 
 /// The true boundaries of the segments.

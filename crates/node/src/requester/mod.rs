@@ -173,7 +173,7 @@ pub fn run(
     let service = Service::start(joined, &options.data_dir, Limits::default(), runtime);
     let (tell, events) = mpsc::channel();
     let tell = move |event: &Event| {
-        // Whoever stops to listen still waits for the outcome.
+        // A caller that stops listening still waits for the outcome.
         let _ = tell.send(event.clone());
     };
     let submission = Submission {

@@ -265,8 +265,8 @@ fn search<F>(
     let Some((_, child)) = costliest.filter(|_| died) else {
         return nobody;
     };
-    // Together they take too much. The one that takes most is made anew; if that does not help, the
-    // next one is.
+    // Together they take too much. The one that takes most is made again; if that does not help,
+    // the next one is.
     match carry_out(whole) {
         Ok((proof, _)) => match examine(&proof) {
             Ok(finding) => Attempt::Made { proof, finding },
@@ -392,7 +392,7 @@ mod tests {
             let found = search(make, &proofs, 2);
             assert!(doubts(&found, culprit), "{found:?}");
         }
-        // Alone it goes, and together they take too much: the one that takes most is made anew.
+        // Alone it goes, and together they take too much: the one that takes most is made again.
         let found = search(leaf, &[A, BAD, B], 4);
         assert!(doubts(&found, 1), "{found:?}");
         assert!(matches!(search(leaf, &[A, BAD, B], 5), Attempt::Made { .. }));

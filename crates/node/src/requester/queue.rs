@@ -114,7 +114,7 @@ impl Queue {
 
     /// Jobs may have been given up.
     pub(super) fn look_again(&self) {
-        // Whoever has looked waits by now.
+        // With the lock held, every thread that has looked waits by now.
         let _state = self.state();
         self.changed.notify_all();
     }

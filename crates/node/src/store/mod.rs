@@ -1,12 +1,13 @@
 //! The journal of a job on disk, so that the job continues where it stopped.
 //!
 //! ```text
-//! DATA_DIR/jobs/JOB_ID/journal.redb accepted which tasks are done: TaskKey -> blob and boundary
-//! planned how the execution was cut, and what is true of its segments leases     which peer held
-//! which task DATA_DIR/jobs/JOB_ID/others the blobs that were there before, and were not of the
-//! job; see others DATA_DIR/jobs/lock shared by all that work on a job; see crate::records
-//! DATA_DIR/jobs/cleaning of whoever removes jobs; shared by those that begin one, for so long
-//! DATA_DIR/blobs/ the proofs themselves, by their hash; see myriad_net::blob
+//! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary
+//!                                      planned    how the execution was cut, and what is true of its segments
+//!                                      leases     which peer held which task
+//! DATA_DIR/jobs/JOB_ID/others          the blobs that were there before, and were not of the job; see others
+//! DATA_DIR/jobs/lock                   shared by all that work on a job; see crate::records
+//! DATA_DIR/jobs/cleaning               of the process that removes jobs; shared by those that begin one, for so long
+//! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
 //! ```
 //!
 //! A proof is durable before the journal names it, and the journal's entry before anything counts
@@ -47,8 +48,9 @@ pub(crate) use self::{
 };
 use crate::database::GuardedDatabase;
 
-/// The version of the journal's tables. Raised when older builds would misread them. Version 1 had
-/// only `accepted`, which means the same in both.
+/// The version of the journal's tables. Raised when older builds would misread them. `accepted` is
+/// the same in all versions. Version 1 had no other table. Version 2 encodes plans otherwise: see
+/// [`OTHER_PLANS`].
 const JOURNAL_VERSION: u32 = 3;
 /// The last version whose plans have another encoding.
 const OTHER_PLANS: u32 = 2;
@@ -105,13 +107,13 @@ pub enum StoreError {
     Write { path: PathBuf, reason: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: io::Error },
-    #[error("a proof of the journal {} was there when the job began and is damaged or missing now; run the same command again, and it will be proven anew", path.display())]
+    #[error("a proof of the journal {} was there when the job began and is damaged or missing now; run the same command again, and it makes the proof once more", path.display())]
     Vanished { path: PathBuf },
     #[error("another process is proving the same job (it holds {}); wait for it, and the same command will find its proofs", path.display())]
     Busy { path: PathBuf },
     #[error("the journal {} has version {found}, and this build reads {known}: use a build that is as new, or another --data-dir", path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
-    #[error("the journal {} is damaged ({reason}); move it away, and the job begins anew with the proofs that are still there", path.display())]
+    #[error("the journal {} is damaged ({reason}); move it away, and the job begins again with the proofs that are still there", path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error("another prover is running on this data folder (it holds {}); name another one with --data-dir", path.display())]
     InUse { path: PathBuf },

@@ -223,7 +223,7 @@ fn a_plan_that_is_being_made_keeps_its_holders_until_it_is_there() {
         from: 8,
     };
     assert_eq!(store.growing().unwrap(), None);
-    // An earlier plan stays until this one is there, for whoever wants that again.
+    // An earlier plan stays until this one is there, for a run that wants that one again.
     store.set_growing(growing).unwrap();
     assert_eq!(store.planned().unwrap(), Some(planned(1)));
     assert_eq!(store.truth().unwrap(), Some(vec![accepted().boundary]));

@@ -184,7 +184,7 @@ async fn one_job_is_cancelled_and_the_other_one_gets_done() {
         until("it works at the first job", || prover.begun() > 1).await;
         jobs.withdraw(job);
         until("its task is revoked", || prover.was_stopped()).await;
-        // Whoever still speaks of that job hears that it is gone.
+        // A peer that still speaks of that job hears that it is gone.
         let task = TaskRef {
             job,
             task: TaskId::Segment(0),

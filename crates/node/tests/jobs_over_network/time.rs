@@ -100,7 +100,7 @@ pub fn suspendable() -> (impl Fn() -> Option<Duration> + Send + 'static, Arc<Ato
     (since_boot, suspended)
 }
 
-/// The lid of the requester is closed and opened an hour later: it opens its connections anew, its
+/// The lid of the requester is closed and opened an hour later: it opens its connections again, its
 /// user is told, and its provers go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requester_that_was_suspended_finds_its_provers_again_within_seconds() {

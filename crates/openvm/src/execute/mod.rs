@@ -22,7 +22,7 @@ use openvm_stark_backend::{StarkEngine, prover::DeviceDataTransporter};
 mod cut;
 
 use self::cut::{Limits, Refusal, Segmented};
-use crate::{KeyCache, Program, heights, memory::CostModel, program::caught, stdin::stdin};
+use crate::{KeyCache, Program, heights, memory::SegmentMemory, program::caught, stdin::stdin};
 
 /// The pages of memory for which OpenVM has numbers: 32 bits, less those within a page.
 const PAGES: usize = 1 << (u32::BITS as usize - DEFAULT_PAGE_BITS);
@@ -33,7 +33,7 @@ pub type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///
-/// With `reports`, the segments of a long execution are told of as they are cut: the plan begins
+/// With `reports`, the segments of a long execution are reported as they are cut: the plan begins
 /// with them. `output` gives the text that the program has printed since the last call; errors
 /// quote it.
 pub(crate) fn plan(
@@ -46,7 +46,7 @@ pub(crate) fn plan(
     output: &dyn Fn() -> String,
 ) -> Result<Plan, ExecuteError> {
     let vm = vm(&keys.get(program.config())?.app)?;
-    let model = CostModel::new(&vm, program, input);
+    let model = SegmentMemory::new(&vm, program, input);
 
     let exe = program.exe();
     let metering = Metering {
@@ -113,7 +113,7 @@ pub(crate) fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
 struct Metering<'a> {
     vm: &'a Vm,
     interpreter: InterpretedInstance<'a, F, MeteredCtx>,
-    model: &'a CostModel,
+    model: &'a SegmentMemory,
     program: &'a Program,
     input: &'a Input,
     max_instructions: u64,
@@ -122,7 +122,7 @@ struct Metering<'a> {
 
 impl Metering<'_> {
     /// Executes, and cuts where the rows of a segment would come to more than so many bytes, until
-    /// there are `segments_max` segments or `seen`, which is told of each, has seen enough. `sums`
+    /// there are `segments_max` segments or `seen`, which hears of each, has seen enough. `sums`
     /// has the bytes, each with the first segment that they are for.
     fn run(
         &self,

@@ -10,7 +10,7 @@ const MACHINE_RISCV: u16 = 243;
 const HEADER_BYTES: usize = 52;
 /// Bytes of an entry of the table of segments (`Elf32_Phdr`).
 const ENTRY_BYTES: usize = 32;
-/// Most entries that OpenVM's loader takes. More than 65,534 are counted elsewhere in the file.
+/// The most entries that OpenVM's loader takes. More than 65,534 are counted elsewhere in the file.
 const ENTRIES_MAX: usize = 256;
 /// The type of an entry whose segment is put into memory.
 const LOAD: u32 = 1;

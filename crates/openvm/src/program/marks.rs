@@ -15,7 +15,7 @@ const NAME: &[u8] = b".myriad.marks\0";
 const HEADER_BYTES: usize = 52;
 const ENTRY_BYTES: usize = 40;
 const MARK_BYTES: usize = 8;
-/// Most marks of a program. The EVM block guest has some hundreds.
+/// The most marks of a program. The EVM block guest has some hundreds.
 const MARKS_MAX: u64 = 1 << 16;
 
 const WHOLE: u32 = 1 << 8;

@@ -20,12 +20,12 @@ use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
 use self::marks::Mark;
 use crate::{VmConfig, error::ProgramError};
 
-/// Most bytes of memory that are set when a program starts: its code, its constants, and zeros. The
-/// EVM block guest has 2.9 MB, of which 872 bytes are zero and not in its file. OpenVM holds them
-/// in a tree that takes 20 bytes for each, so these take 640 MB.
+/// The most bytes of memory that are set when a program starts: its code, its constants, and zeros.
+/// The EVM block guest has 2.9 MB, of which 872 bytes are zero and not in its file. OpenVM holds
+/// them in a tree that takes 20 bytes for each, so these take 640 MB.
 const INITIAL_BYTES_MAX: u64 = 32 << 20;
 
-/// Most instructions of a program. The EVM block guest has 0.7 million. Loading takes up to 200
+/// The most instructions of a program. The EVM block guest has 0.7 million. Loading takes up to 200
 /// bytes for each, and so 800 MB. Each segment of such a program has a table of 2^22 rows, which is
 /// too high for most machines.
 const INSTRUCTIONS_MAX: u64 = 1 << 22;

@@ -14,13 +14,13 @@
 use openvm_sdk::SC;
 use openvm_stark_backend::{codec::Decode, proof::Proof};
 
-/// Most lists in a proof. Each takes 24 bytes beside its content, and an allocation of its own
+/// The most lists in a proof. Each takes 24 bytes beside its content, and an allocation of its own
 /// where it has any. Nearly all are opened rows: 16 for each query of each commitment. A segment of
 /// `evm-block` has 7,500, with 193 queries and 2 commitments; 2^20 are enough for 290 commitments,
 /// and take about 100 MB.
 const LISTS_MAX: usize = 1 << 20;
 
-/// Most log2 of the rows that one query opens. All of OpenVM's parameters have 4
+/// The most log2 of the rows that one query opens. All of OpenVM's parameters have 4
 /// (`DEFAULT_K_WHIR`).
 const FOLDING_MAX: usize = 8;
 

@@ -1,5 +1,5 @@
-//! The lowest layers. They are too long to be kept, so they are made anew for each round that reads
-//! them.
+//! The lowest layers. They are too long to be kept, so they are made again for each round that
+//! reads them.
 //!
 //! The input layer comes in groups of `G` packs of neighbours. A group determines its part of the
 //! layers above, up to the layer where the group is a single pack. So the first rounds of the

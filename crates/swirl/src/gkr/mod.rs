@@ -39,8 +39,8 @@ use crate::packed::{ExtPack, PackedConfig, PackedField, ext_from_fn, log_width, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// Packs of neighbours of the input layer that are made at once, a power of two. The lowest
-    /// layers, as many as its `log2`, are made anew for each round that reads them, and all but one
-    /// of these are never in memory.
+    /// layers, as many as its `log2`, are made again for each round that reads them, and all but
+    /// one of these are never in memory.
     pub group: usize,
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct LayerSumcheck<'a, F: Field, EF: ExtensionField<F>, L, const G:
 }
 
 enum State<'a, F: Field, EF: ExtensionField<F>, L, const G: usize> {
-    /// One of the lowest layers, made anew for each round.
+    /// One of the lowest layers, made again for each round.
     Made {
         leaves: &'a L,
         rounds: Rounds<EF, G>,

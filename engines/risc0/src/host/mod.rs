@@ -20,7 +20,7 @@ use risc0_circuit_rv32im::execute::{
 
 /// What all names of system calls start with.
 const NAMES: &str = "risc0_zkvm_platform::syscall::nr::";
-/// Most bytes of the name of a system call. The longest that there is has 55.
+/// The most bytes of the name of a system call. The longest that there is has 55.
 const NAME_BYTES_MAX: usize = 128;
 /// Bytes of the program's prints that are kept.
 const PRINTED_BYTES_MAX: usize = 8 << 10;
@@ -50,7 +50,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Of a text of so many bytes, those that are read.
+    /// Admits a text of so many bytes, and returns how many of them are read.
     fn admit(&mut self, bytes: u32) -> u32 {
         let read = (bytes as usize).min(TEXT_BYTES_MAX - self.read);
         self.read += read;

@@ -18,10 +18,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{claims, memory};
 
-/// Most bytes of a segment's proof without the values that the program reveals. Seals of 2^15 rows
-/// have 209 KB, and each doubling adds some.
+/// The most bytes of a segment's proof without the values that the program reveals. Seals of 2^15
+/// rows have 209 KB, and each doubling adds some.
 const SEGMENT_BYTES_MAX: usize = 512 << 10;
-/// Most bytes of a node's proof. All seals of recursion have 223 KB.
+/// The most bytes of a node's proof. All seals of recursion have 223 KB.
 const NODE_BYTES_MAX: usize = 512 << 10;
 /// The rows of every recursion proof, as a power of two.
 const RECURSION_PO2: u32 = risc0_zkvm::recursion::RECURSION_PO2 as u32;
@@ -278,7 +278,7 @@ fn shortest(mut receipt: Node) -> Node {
 }
 
 /// Checks that the bytes of a proof are those that this engine gives it. Otherwise one proof would
-/// have many hashes, and whoever hands it on could choose among them.
+/// have many hashes, and a peer that hands it on could choose among them.
 fn check_form(proof: &[u8], expected: &[u8]) -> Result<(), VerifyError> {
     if proof != expected {
         return Err(VerifyError::Malformed {

@@ -1,6 +1,6 @@
 //! `myriad bench`: measures this machine, and writes its profile.
 
-mod counts;
+mod speed_source;
 mod subjects;
 mod table;
 
@@ -105,7 +105,11 @@ pub fn run(args: &Bench) -> Result<(), Error> {
     };
     if args.out.is_none() {
         let lent = settings.engines.ids();
-        terminal::note(counts::sentence(&settings.data_dir, &lent, args.engine.name()));
+        terminal::note(speed_source::sentence(
+            &settings.data_dir,
+            &lent,
+            args.engine.name(),
+        ));
     }
     let disturbed = disturbed(&profile);
     if disturbed > DISTURBED_MAX {

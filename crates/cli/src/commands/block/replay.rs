@@ -11,7 +11,7 @@ use crate::{
     terminal::note,
 };
 
-/// Most remarks that are shown.
+/// The most remarks that are shown.
 const REMARKS_MAX: usize = 20;
 
 pub fn run(args: &Replay) -> Result<(), Error> {

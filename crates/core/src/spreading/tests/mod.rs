@@ -242,7 +242,7 @@ fn one_that_has_nothing_to_send_is_named_no_more() {
         assert_eq!(spreading.turn(Time(0), JOB, wants(number)), Turn::From(from));
         // It asks again, and hears of nobody better.
         spreading.end(Time(0), JOB, peer(number), Ended::Failed);
-        // To come anew, as one that has lost the files, is no way out.
+        // To come again, as one that has lost the files, is no way out.
         spreading.turn(Time(0), JOB, wants(0));
         spreading.has_all(Time(0), JOB, peer(0), true);
     }

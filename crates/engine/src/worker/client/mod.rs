@@ -13,9 +13,9 @@ use super::{
     death::{Death, last_lines},
     error::WorkerError,
     protocol::{Answer, Failure, REQUEST_BYTES_MAX, Request, RequestHead, Response, read_frame, write_frame},
+    reported::ReportedSegments,
     shared::{Shared, Stopper},
     source::{Source, send},
-    told::ReportedSegments,
     usage::{Usage, Watch},
 };
 use crate::{
@@ -44,8 +44,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a child that knows no limit of memory. It keeps nothing that the task at hand does not
-    /// need.
+    /// Starts a child that knows no limit of memory. It keeps nothing that the task at hand does
+    /// not need.
     ///
     /// # Errors
     /// [`WorkerError::Start`]

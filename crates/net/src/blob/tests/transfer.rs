@@ -123,7 +123,7 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
                 assert!(!client.contains(&want.blob));
             }
         }
-        // Every other time, the machine was started anew in between.
+        // Every other time, the machine was started again in between.
         if attempts % 2 == 0 {
             client = BlobStore::open(there.path(), u64::MAX).unwrap();
         }

@@ -38,7 +38,7 @@ const CHOSEN_EVERY: Duration = Duration::from_millis(250);
 /// nothing from the others.
 const OTHERS_AT_ONCE: u32 = 64;
 const OTHERS_EVERY: Duration = Duration::from_secs(1);
-/// Most attempts within the longest time that a machine or a subnet rests.
+/// The most attempts within the longest time that a machine or a subnet rests.
 const ATTEMPTS_MAX: u64 = CHOSEN_AT_ONCE as u64
     + OTHERS_AT_ONCE as u64
     + longest_rest().as_secs() / OTHERS_EVERY.as_secs()

@@ -307,7 +307,7 @@ fn nobody_becomes_a_victim_of_what_many_say() {
     assert!(dials(spelt) <= 10);
 }
 
-/// Most attempts in an hour, of peers that were chosen and of others.
+/// The most attempts in an hour, of peers that were chosen and of others.
 const CHOSEN_IN_AN_HOUR: usize = CHOSEN_AT_ONCE as usize + 3_600_000 / CHOSEN_EVERY.as_millis() as usize;
 const OTHERS_IN_AN_HOUR: usize = OTHERS_AT_ONCE as usize + 3600 / OTHERS_EVERY.as_secs() as usize;
 

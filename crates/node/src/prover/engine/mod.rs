@@ -217,13 +217,13 @@ impl Child {
         Ok(())
     }
 
-    /// Does a piece of work, with keys made anew if the child cannot read the existing ones. The
+    /// Does a piece of work, with keys made again if the child cannot read the existing ones. The
     /// child's word on them is not believed twice: a stranger's program may have taken it over.
     fn do_work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
         match self.try_work(files, piece)? {
             Ok(made) => Ok(made),
             Err(WorkerError::Failed(e)) if e.is_of_keys() => {
-                tracing::warn!("keys are made anew: {}", printable(&e.to_string()));
+                tracing::warn!("keys are made again: {}", printable(&e.to_string()));
                 self.make_keys(files, Filling::Rotten)?;
                 self.try_work(files, piece)?.map_err(failed)
             }

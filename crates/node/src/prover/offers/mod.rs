@@ -98,7 +98,7 @@ struct JobFacts {
     extent: Option<Extent>,
     bytes: u64,
     engine: EngineName,
-    /// The engine that it has and this machine has not, in words.
+    /// The engine that it has and this machine lacks, in words.
     lacks: Option<String>,
     heard: Instant,
     files: Beforehand,

@@ -135,8 +135,8 @@ fn children_that_all_die_are_not_started_without_end() {
     assert_eq!(started, DEATHS_MAX as usize);
 }
 
-/// A job that is resumed has a plan, and perhaps no truth. Whoever gives it up does not wait until
-/// the whole program has been executed.
+/// A job that is resumed has a plan, and perhaps no truth. A caller that gives it up does not wait
+/// until the whole program has been executed.
 #[test]
 fn the_child_that_finds_the_truth_of_a_resumed_job_ends_when_that_is_given_up() {
     let dir = tempfile::tempdir().unwrap();

@@ -27,8 +27,8 @@ const FETCHED_AT_ONCE: usize = 64;
 /// second child worthwhile, and a few more.
 const VERIFIED_AT_ONCE: usize = 6;
 
-/// Most bytes of a proof of this kind of task: as many as the engine's verifier takes. Nobody has
-/// made a larger one.
+/// The most bytes of a proof of this kind of task: as many as the engine's verifier takes. Nobody
+/// has made a larger one.
 fn bytes_max(kind: Kind) -> u64 {
     let max = match kind {
         Kind::Segment => SEGMENT_PROOF_BYTES_MAX,

@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(5);
 const EXTENDED: Duration = Duration::from_secs(60);
 
 impl<J: JobBackend> Driver<J> {
-    /// A job is there, which nobody is told of yet.
+    /// Notes a job that no prover hears of yet.
     pub(super) fn enter(&mut self, job: NewJob, number: u64, enough_for: Arc<AtomicUsize>) {
         let NewJob {
             id,
@@ -53,7 +53,7 @@ impl<J: JobBackend> Driver<J> {
         self.heralded.insert(id, heralded);
     }
 
-    /// Provers are told of a job that is being executed.
+    /// Tells provers of a job that is being executed.
     pub(super) fn herald(&mut self, Entry { job: id, number }: Entry) {
         let job = self.heralded.get_mut(&id);
         if let Some(job) = job.filter(|job| job.number == number) {

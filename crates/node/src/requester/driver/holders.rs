@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(holders.some(blob, 0), []);
         assert_eq!(holders.some(blob, usize::MAX).len(), 1 + HOLDERS_MAX);
         assert_eq!(holders.counts.len(), 1 + HOLDERS_MAX);
-        // It is made anew by another one.
+        // It is made again by another one.
         let anew = Peer([99; 32]);
         holders.add_maker(blob, anew);
         assert_eq!(holders.some(blob, 1), [anew]);

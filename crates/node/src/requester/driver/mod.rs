@@ -27,7 +27,7 @@ mod heralding;
 mod holders;
 mod jobs;
 mod journal_notes;
-mod leases;
+mod messages;
 mod of_job;
 mod outbox;
 mod outputs;

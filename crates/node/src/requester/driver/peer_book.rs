@@ -100,7 +100,7 @@ impl PeerBook {
         standings
     }
 
-    /// A peer has greeted. Returns whether it was started anew: its earlier process may have been
+    /// A peer has greeted. Returns whether it was started again: its earlier process may have been
     /// working on a task.
     pub(super) fn greeted(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) -> bool {
         self.away.remove(&peer);

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Input, TaskId, TaskRef, Tried};
+use myriad_core::{Input, TaskId, TaskRef, TrialVerdict};
 use myriad_net::wire::Spent;
 
 use super::{
@@ -122,37 +122,37 @@ impl<J: JobBackend> Driver<J> {
         task: TaskRef,
         took: Duration,
         outcome: TrialOutcome<J::Finding>,
-    ) -> Option<Tried> {
+    ) -> Option<TrialVerdict> {
         let awaited = self.requester.is_trying(task);
         let by = self.network.peer();
         let job = self.of_entry(entry)?;
         Some(match outcome {
             TrialOutcome::Made { proof, finding } if awaited => {
                 job.proofs.accept(task.task, proof, Spent::default(), finding);
-                Tried::Made {
+                TrialVerdict::Made {
                     by,
                     proof: proof.blob,
                     took,
                 }
             }
-            TrialOutcome::Made { .. } => Tried::Unable,
+            TrialOutcome::Made { .. } => TrialVerdict::Unable,
             TrialOutcome::Refuted { child, proof, reason } => {
                 if awaited {
                     job.proofs.let_go(child, proof);
                 }
-                Tried::Refuted { child, proof, reason }
+                TrialVerdict::Refuted { child, proof, reason }
             }
             TrialOutcome::Doubted { child, proof, reason } => {
                 if awaited {
                     job.proofs.let_go(child, proof);
                 }
-                Tried::Doubted { child, proof, reason }
+                TrialVerdict::Doubted { child, proof, reason }
             }
             TrialOutcome::Unable(reason) => {
                 job.observer.event(&Event::Notice {
                     text: format!("{} cannot be done here: {reason}", task.task),
                 });
-                Tried::Unable
+                TrialVerdict::Unable
             }
         })
     }

@@ -25,7 +25,8 @@ pub struct Ledger {
     pub accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
     leases: Journal,
     kept: Kept,
-    /// Of so many segments it is known what is true; of all tasks if there is none.
+    /// The number of segments whose truth is known so far; without it, the truth about all tasks is
+    /// known.
     truth: Option<watch::Receiver<u32>>,
 }
 

@@ -136,7 +136,7 @@ pub struct Grows {
     /// Segments that are known from the start.
     pub first: u32,
     pub growth: UnboundedReceiver<Growth>,
-    /// Of so many segments it is known what is true.
+    /// The number of segments whose truth is known so far.
     pub truth: watch::Receiver<u32>,
 }
 

@@ -77,7 +77,7 @@ pub(super) enum Refusal {
 /// where all that fit are within a few hundredths of each other and finer ones have too many
 /// segments.
 ///
-/// With `reports`, segments of a long execution are told of once it has shown to be long and the
+/// With `reports`, segments of a long execution are reported once it has shown to be long and the
 /// first of them fit. They stay as they are: where a later one does not fit, only it and those
 /// behind it are cut for less ([`stream`]).
 pub(super) fn within(

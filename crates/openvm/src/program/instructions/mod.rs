@@ -25,7 +25,7 @@ use self::rules::Rules;
 use super::{INSTRUCTION_BYTES, INSTRUCTIONS_MAX};
 use crate::{VmConfig, error::ProgramError};
 
-/// Most bytes below the first instruction. OpenVM links programs at 2 MiB. In each table, its
+/// The most bytes below the first instruction. OpenVM links programs at 2 MiB. In each table, its
 /// interpreters have an entry for every instruction that could be there, as for the real ones. So
 /// as many are allowed.
 const PC_BASE_MAX: u64 = INSTRUCTION_BYTES * INSTRUCTIONS_MAX;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use myriad_core::{Blob, Input, Peer, TaskId, TaskRef, Tried, Verdict, stalled_after};
+use myriad_core::{Blob, Input, Peer, TaskId, TaskRef, TrialVerdict, Verdict, stalled_after};
 
 use super::{Occurrence, Simulation};
 use crate::{
@@ -94,15 +94,15 @@ impl Simulation<'_> {
             self.tries.pop_front();
         }
         let outcome = if self.rng.chance(UNABLE) {
-            Tried::Unable
+            TrialVerdict::Unable
         } else if let Some((child, proof)) = self.poison(task) {
             let reason = "no node can be made over it".into();
             self.journal.done.remove(&TaskRef { task: child, ..task });
-            Tried::Refuted { child, proof, reason }
+            TrialVerdict::Refuted { child, proof, reason }
         } else {
             let mut proof = *blake3::hash(task.to_string().as_bytes()).as_bytes();
             proof[0] = GOOD;
-            Tried::Made {
+            TrialVerdict::Made {
                 by: REQUESTER,
                 proof: Blob(proof),
                 took: cost(task.task.kind()).work,

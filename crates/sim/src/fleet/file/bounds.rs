@@ -4,24 +4,24 @@ use myriad_cost::planner::SEGMENTS_MAX;
 
 use super::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile, Spread};
 
-/// Most machines of a scenario: each takes about 0.5 KiB, and 0.8 KiB at each requester that it is
-/// connected to.
+/// The most machines of a scenario: each takes about 0.5 KiB, and 0.8 KiB at each requester that it
+/// is connected to.
 const FLEET_MAX: u64 = 200_000;
-/// Most requesters.
+/// The most requesters.
 const REQUESTERS_MAX: u64 = 1_000;
-/// Most machines, counted once for each requester that they are connected to: 4 GB together.
+/// The most machines, counted once for each requester that they are connected to: 4 GB together.
 const PAIRS_MAX: u64 = 5_000_000;
-/// Most blocks of all requesters together, over all worlds.
+/// The most blocks of all requesters together, over all worlds.
 const BLOCKS_MAX: u64 = 1_000_000;
-/// Most worlds of one scenario.
+/// The most worlds of one scenario.
 const SEEDS_MAX: u64 = 10_000;
-/// Most hours for which blocks come, or are waited for: a year.
+/// The most hours for which blocks come, or are waited for: a year.
 const HOURS_MAX: f64 = 24.0 * 366.0;
 /// Copies of a task beyond which nothing is learned.
 const COPIES_MAX: f64 = 100.0;
 /// Children of a node beyond which no profile has measured anything.
 const ARITY_MAX: f64 = 8.0;
-/// Most gas or instructions of a block. The planner says which it cannot cut.
+/// The most gas or instructions of a block. The planner says which it cannot cut.
 const WORK_MAX: f64 = 1e15;
 const INSTRUCTIONS_PER_GAS: [f64; 2] = [1e-3, 1e6];
 const EVERY_S: [f64; 2] = [0.01, 1e7];

@@ -5,7 +5,7 @@ use std::io;
 use myriad_cost::{model::FitError, planner::PlanError, profile::ProfileError};
 use thiserror::Error;
 
-/// Most bytes of a scenario file. The longest here has under two thousand.
+/// The most bytes of a scenario file. The longest here has under two thousand.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Why a scenario is none.

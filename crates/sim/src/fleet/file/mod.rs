@@ -52,8 +52,8 @@ pub struct ScenarioFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WhatIf {
-    /// Most children of leaves, internal-for-leaf and internal-recursive nodes, in place of those
-    /// that the planner chooses.
+    /// The most children of leaves, internal-for-leaf and internal-recursive nodes, in place of
+    /// those that the planner chooses.
     pub arities: Option<[u8; 3]>,
     /// A block is announced when it comes. Machines fetch and execute it while the requester does,
     /// and have their keys loaded; a segment can be proven when it is cut. At best: every machine
@@ -142,7 +142,7 @@ pub struct RequesterTable {
     /// The time of one way.
     #[serde(default = "defaults::latency")]
     pub latency_ms: f64,
-    /// Most machines that it is connected to; without it, all.
+    /// The most machines that it is connected to; without it, all.
     pub connections: Option<u64>,
 }
 

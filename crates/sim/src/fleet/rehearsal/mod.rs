@@ -17,7 +17,7 @@ use super::{
 };
 use crate::peer::Habit;
 
-/// Most machines of a rehearsal: with more it takes minutes.
+/// The most machines of a rehearsal: with more it takes minutes.
 pub const MACHINES_REHEARSED_MAX: u64 = 50_000;
 /// A job takes no longer than this many times its plan, unless it never gets done.
 const PATIENCE: f64 = 100.0;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use myriad_core::{
     Blob, Cost, Event, Input, JobId, JobSpec, Kind, Offer, Output, Peer, Refusal, Revocation, SPEED_ONE,
-    TaskRef, Time, Tree, Tried, Trust, Verdict, stalled_after,
+    TaskRef, Time, Tree, TrialVerdict, Trust, Verdict, stalled_after,
 };
 
 use super::{
@@ -215,7 +215,7 @@ impl World<'_> {
             }
             // Requesters of a fleet have no machine of their own.
             Output::Try { task } => {
-                let outcome = Tried::Unable;
+                let outcome = TrialVerdict::Unable;
                 self.finds(side, self.now, Input::Tried { task, outcome });
             }
             Output::Event(event) => self.event(side, event),

@@ -16,7 +16,7 @@ use myriad_core::{
 
 use super::{Limits, Offers, Requester, allowed, fairness::Setbacks};
 
-/// Most bytes of files of a requester that has never signed for a proof: with a pause of ten
+/// The most bytes of files of a requester that has never signed for a proof: with a pause of ten
 /// minutes between two of them, they take half a megabit a second.
 const STRANGERS_BYTES_MAX: u64 = 32 << 20;
 /// Requesters that have signed, and are remembered as such.

@@ -359,7 +359,8 @@ fn a_job_of_an_engine_that_is_not_there_is_named_and_not_asked_for() {
     assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
 }
 
-/// Of two engines that both have, one is of another build: its jobs alone are not asked for.
+/// Both machines have the same two engines, but one is of another build: only jobs of that one are
+/// not asked for.
 #[test]
 fn a_job_of_another_build_of_one_engine_of_two_is_not_asked_for() {
     let second = EngineId {
@@ -419,7 +420,7 @@ fn a_clock_that_is_hours_ahead_is_told_and_decides_nothing() {
         clocks[1].contains("was 0 h 01 min behind this machine's"),
         "{clocks:?}"
     );
-    // It greets anew once its clock is right.
+    // It greets again once its clock is right.
     machine.offers.has_clock(Peer([1; 32]), 500, now);
     assert_eq!(machine.offers.clocks(now).len(), 1);
     assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));

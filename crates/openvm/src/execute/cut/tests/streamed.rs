@@ -1,4 +1,4 @@
-//! Executions whose segments are told of as they are cut.
+//! Executions whose segments are reported as they are cut.
 
 use std::cell::Cell;
 

@@ -1,6 +1,6 @@
-//! The segments that a child tells of before it gives the plan, which has to begin with them.
+//! The segments that a child reports before it gives the plan, which has to begin with them.
 //!
-//! The child executes a program that may be a stranger's. Its caller keeps what it tells, so that
+//! The child executes a program that may be a stranger's. Its caller keeps what it reports, so that
 //! is bounded: by what a plan may have, and by the bytes of a plan.
 
 use super::error::WorkerError;
@@ -8,7 +8,7 @@ use crate::{
     PLAN_BYTES_MAX, PUBLIC_VALUES_BYTES_MAX, Plan, SEGMENT_DETAILS_BYTES_MAX, SEGMENTS_MAX, Segment,
 };
 
-/// The segments that a child has told of before the plan is there.
+/// The segments that a child has reported before the plan is there.
 #[derive(Default)]
 pub(super) struct ReportedSegments {
     count: usize,
@@ -76,7 +76,7 @@ impl ReportedSegments {
         self.hasher.update(&bytes);
     }
 
-    /// The plan has to begin with them, and to be one that could have been told of.
+    /// The plan has to begin with them, and to be one that could have been reported.
     pub(super) fn check(&self, plan: &Plan, max_instructions: u64) -> Result<(), WorkerError> {
         let mut whole = Self::default();
         let mut same = self.count == 0;
@@ -137,12 +137,12 @@ mod tests {
             public_values: Vec::new(),
             instructions: 10 * segments.len() as u64,
         };
-        let mut told = ReportedSegments::default();
-        assert!(told.check(&plan(&[&end(&first)]), 30).is_ok());
-        told.add(std::slice::from_ref(&first), 30).unwrap();
-        told.add(std::slice::from_ref(&second), 30).unwrap();
+        let mut reported = ReportedSegments::default();
+        assert!(reported.check(&plan(&[&end(&first)]), 30).is_ok());
+        reported.add(std::slice::from_ref(&first), 30).unwrap();
+        reported.add(std::slice::from_ref(&second), 30).unwrap();
         let whole = plan(&[&first, &second, &end(&segment(2, 20))]);
-        assert!(told.check(&whole, 30).is_ok());
+        assert!(reported.check(&whole, 30).is_ok());
         let other = Segment {
             details: vec![1, 3],
             ..second.clone()
@@ -153,11 +153,11 @@ mod tests {
             plan(&[&first, &other, &end(&segment(2, 20))]),
             plan(&[&second, &end(&first)]),
         ] {
-            let refused = told.check(&wrong, 30);
+            let refused = reported.check(&wrong, 30);
             assert!(matches!(refused, Err(WorkerError::Protocol(_))), "{refused:?}");
         }
         for out_of_order in [segment(1, 10), segment(2, 10), segment(3, 20)] {
-            assert!(told.add(&[out_of_order], 30).is_err());
+            assert!(reported.add(&[out_of_order], 30).is_err());
         }
     }
 
@@ -196,18 +196,18 @@ mod tests {
 
     #[test]
     fn reported_segments_are_bounded() {
-        fn refused(told: &mut ReportedSegments, segments: &[Segment], max_instructions: u64) -> String {
-            told.add(segments, max_instructions).unwrap_err().to_string()
+        fn refused(reported: &mut ReportedSegments, segments: &[Segment], max_instructions: u64) -> String {
+            reported.add(segments, max_instructions).unwrap_err().to_string()
         }
-        let mut told = ReportedSegments::default();
-        let none = refused(&mut told, &[], 30);
+        let mut reported = ReportedSegments::default();
+        let none = refused(&mut reported, &[], 30);
         assert!(none.contains("no segment"), "{none}");
         let empty = Segment {
             num_insns: 0,
             ..segment(0, 0)
         };
-        assert!(refused(&mut told, &[empty], 30).contains("of 0 instructions"));
-        let too_long = refused(&mut told, &[segment(0, 0)], 9);
+        assert!(refused(&mut reported, &[empty], 30).contains("of 0 instructions"));
+        let too_long = refused(&mut reported, &[segment(0, 0)], 9);
         assert!(too_long.contains("9 are allowed"), "{too_long}");
 
         let last = Segment {
@@ -234,13 +234,14 @@ mod tests {
         let many = refused(&mut ReportedSegments::default(), &many, u64::MAX);
         assert!(many.contains(&format!("{PLAN_BYTES_MAX} are allowed")), "{many}");
 
-        let mut told = ReportedSegments::default();
+        let mut reported = ReportedSegments::default();
         for index in 0..SEGMENTS_MAX {
-            told.add(&[segment(index as u32, 10 * index as u64)], u64::MAX)
+            reported
+                .add(&[segment(index as u32, 10 * index as u64)], u64::MAX)
                 .unwrap();
         }
         let more = segment(SEGMENTS_MAX as u32, 10 * SEGMENTS_MAX as u64);
-        let more = refused(&mut told, &[more], u64::MAX);
+        let more = refused(&mut reported, &[more], u64::MAX);
         assert!(more.contains(&format!("{SEGMENTS_MAX} are allowed")), "{more}");
     }
 }

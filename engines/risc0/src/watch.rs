@@ -1,10 +1,10 @@
-//! What an execution may take, as seen from outside of it.
+//! Watches from outside what an execution takes.
 //!
 //! An instruction of big integers runs a program of its own (`bibc` of the circuit's crate), whose
 //! numbers can double at each step. No number of cycles says what it takes, and nothing but the
-//! process can be stopped in it. So whoever waits for an execution looks at the time and the memory
-//! that the process takes. The time is that of cores: a process that is stopped does nothing, and
-//! neither does one that others keep from its cores.
+//! process can be stopped in it. So the thread that waits for an execution looks at the time and
+//! the memory that the process takes. The time is that of cores: a process that is stopped does
+//! nothing, and neither does one that others keep from its cores.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -26,8 +26,9 @@ const PATIENCE_PER_ROW: Duration = Duration::from_micros(10);
 /// How often the memory is looked at. Memory that is new is written at a few gigabytes a second.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The time of cores that an execution may take, and the memory.
-pub(crate) struct Limits {
+/// The watch over an execution: the time of cores and the memory that it may take, and those that
+/// it has taken.
+pub(crate) struct Watch {
     /// For each segment.
     each: Duration,
     pub allowed: Duration,
@@ -47,23 +48,23 @@ pub(crate) enum Waited<T> {
     TooMuch(String),
 }
 
-impl Limits {
+impl Watch {
     /// For an execution that is cut for 2^`cut_po2` rows, in a process of so many bytes.
     pub(crate) fn of(cut_po2: u32, bytes: u64) -> Self {
         let each = PATIENCE_PER_ROW * (1 << cut_po2);
-        let mut limits = Self {
+        let mut watch = Self {
             each,
             allowed: PATIENCE + each,
             taken: Duration::ZERO,
             before: peak_bytes(),
             bytes: 0,
         };
-        limits.allow(bytes);
-        limits
+        watch.allow(bytes);
+        watch
     }
 
-    /// Has the process take so many bytes, or those of a lift, if that is more: whoever executes
-    /// can lift, too. What the process has taken before may still be there.
+    /// Has the process take so many bytes, or those of a lift, if that is more: a process that
+    /// executes can lift, too. What the process has taken before may still be there.
     pub(crate) fn allow(&mut self, bytes: u64) {
         self.bytes = bytes.max(memory::recursion_bytes());
     }
@@ -131,73 +132,73 @@ mod tests {
     /// Otherwise each segment of many could take as long as the longest one may.
     #[test]
     fn patience_is_for_the_whole_execution() {
-        let mut limits = Limits::of(15, 0);
-        assert_eq!(limits.allowed, PATIENCE + limits.each);
+        let mut watch = Watch::of(15, 0);
+        assert_eq!(watch.allowed, PATIENCE + watch.each);
         let (sender, receiver) = sync_channel(1);
         for sent in 1..3 {
             sender.send(()).unwrap();
-            limits.taken += PATIENCE / 3;
-            assert_eq!(limits.wait(&receiver), Waited::Received(()));
-            assert_eq!(limits.allowed, PATIENCE + limits.each * (sent + 1));
-            assert!(limits.taken >= PATIENCE / 3 * sent, "{:?}", limits.taken);
+            watch.taken += PATIENCE / 3;
+            assert_eq!(watch.wait(&receiver), Waited::Received(()));
+            assert_eq!(watch.allowed, PATIENCE + watch.each * (sent + 1));
+            assert!(watch.taken >= PATIENCE / 3 * sent, "{:?}", watch.taken);
         }
-        limits.taken = limits.allowed;
-        let Waited::TooMuch(reason) = limits.wait(&receiver) else {
+        watch.taken = watch.allowed;
+        let Waited::TooMuch(reason) = watch.wait(&receiver) else {
             panic!("it waits on");
         };
         assert!(reason.contains("61.0 s are allowed for as many cuts"), "{reason}");
         drop(sender);
-        assert_eq!(limits.wait(&receiver), Waited::Ended);
+        assert_eq!(watch.wait(&receiver), Waited::Ended);
     }
 
     #[test]
     fn waiting_goes_on_between_two_looks_at_the_memory() {
-        let mut limits = Limits::of(15, u64::MAX);
+        let mut watch = Watch::of(15, u64::MAX);
         let (sender, receiver) = sync_channel(0);
         let sent = std::thread::spawn(move || {
             std::thread::sleep(3 * LOOK);
             sender.send(7).unwrap();
         });
-        assert_eq!(limits.wait(&receiver), Waited::Received(7));
+        assert_eq!(watch.wait(&receiver), Waited::Received(7));
         sent.join().unwrap();
     }
 
     #[test]
     fn a_wait_ends_when_the_process_has_computed_for_what_is_allowed() {
-        let mut limits = Limits::of(15, u64::MAX);
-        limits.allowed = LOOK;
+        let mut watch = Watch::of(15, u64::MAX);
+        watch.allowed = LOOK;
         let (_sender, receiver) = sync_channel::<()>(0);
         let busy = std::thread::spawn(|| {
             let start = cpu_time();
             while cpu_time().saturating_sub(start) < 2 * LOOK {}
         });
-        assert!(matches!(limits.wait(&receiver), Waited::TooMuch(_)));
-        assert!(limits.taken >= LOOK, "{:?}", limits.taken);
+        assert!(matches!(watch.wait(&receiver), Waited::TooMuch(_)));
+        assert!(watch.taken >= LOOK, "{:?}", watch.taken);
         busy.join().unwrap();
     }
 
     /// Cuts that come in time do not hide the memory.
     #[test]
     fn what_comes_in_time_is_looked_at_too() {
-        let mut limits = Limits::of(15, 0);
+        let mut watch = Watch::of(15, 0);
         let (sender, receiver) = sync_channel(1);
         sender.send(()).unwrap();
-        (limits.before, limits.bytes) = (0, 1);
-        assert!(matches!(limits.wait(&receiver), Waited::TooMuch(_)));
+        (watch.before, watch.bytes) = (0, 1);
+        assert!(matches!(watch.wait(&receiver), Waited::TooMuch(_)));
     }
 
     #[test]
     fn memory_beyond_what_is_allowed_ends_the_wait() {
-        let mut limits = Limits::of(15, 0);
-        assert_eq!(limits.bytes, memory::recursion_bytes());
-        limits.bytes = 16 << 20;
-        assert_eq!(limits.exceeded(limits.before + (16 << 20)), None);
+        let mut watch = Watch::of(15, 0);
+        assert_eq!(watch.bytes, memory::recursion_bytes());
+        watch.bytes = 16 << 20;
+        assert_eq!(watch.exceeded(watch.before + (16 << 20)), None);
         // The peak of this process is seen.
         let (_sender, receiver) = sync_channel::<()>(0);
         let taken = vec![1_u8; 64 << 20];
-        limits.before = peak_bytes().saturating_sub(taken.len() as u64 / 2);
+        watch.before = peak_bytes().saturating_sub(taken.len() as u64 / 2);
         assert!(peak_bytes() >= taken.len() as u64);
-        let Waited::TooMuch(reason) = limits.wait(&receiver) else {
+        let Waited::TooMuch(reason) = watch.wait(&receiver) else {
             panic!("it waits on");
         };
         assert!(
