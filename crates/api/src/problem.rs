@@ -43,6 +43,8 @@ pub enum Kind {
     TooLarge,
     /// 415: the service does not read this kind of body.
     UnsupportedMediaType,
+    /// 416: the file has none of the bytes that the request asks for.
+    RangeNotSatisfiable,
     /// 421: the request names another host.
     Misdirected,
     /// 422: the program, the input or the block is not valid.
@@ -60,7 +62,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -69,6 +71,7 @@ impl Kind {
         Self::Conflict,
         Self::TooLarge,
         Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
         Self::Misdirected,
         Self::Invalid,
         Self::KeyReused,
@@ -88,6 +91,7 @@ impl Kind {
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
+            Self::RangeNotSatisfiable => 416,
             Self::Misdirected => 421,
             Self::Invalid | Self::KeyReused => 422,
             Self::QuotaExceeded => 429,
@@ -108,6 +112,7 @@ impl Kind {
             Self::Conflict => "conflict",
             Self::TooLarge => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::RangeNotSatisfiable => "range-not-satisfiable",
             Self::Misdirected => "misdirected",
             Self::Invalid => "invalid",
             Self::KeyReused => "key-reused",
@@ -128,6 +133,7 @@ impl Kind {
             Self::Conflict => "The state of the job does not allow it",
             Self::TooLarge => "The upload is too large",
             Self::UnsupportedMediaType => "The service does not read this kind of body",
+            Self::RangeNotSatisfiable => "The file has none of these bytes",
             Self::Misdirected => "The request names another host",
             Self::Invalid => "The program, the input or the block is not valid",
             Self::KeyReused => "The idempotency key came with another submission before",
