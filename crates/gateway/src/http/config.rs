@@ -13,6 +13,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The build, such as `myriad 0.1.0`.
     pub build: String,
+    /// The service's id on the network.
+    pub peer: String,
+    /// The most jobs that are not over: the limit of the requester's service.
+    pub jobs_max: usize,
     pub listen: SocketAddr,
     /// Names that a request's `Host` may have beside `localhost`, `127.0.0.1` and `[::1]` while the
     /// service listens on a loopback address. Elsewhere every name is right.

@@ -22,7 +22,11 @@ use super::{
     multipart::{Head, Malformed, Reader, Step},
     spool::{Spool, of_disk},
 };
-use crate::{Upload, http::Limits};
+use crate::{
+    Upload,
+    http::{Limits, Refusal},
+    keys::Admission,
+};
 
 /// Most bytes of the part `job`.
 const JOB_BYTES_MAX: u64 = 16 << 10;
@@ -30,8 +34,6 @@ const JOB_BYTES_MAX: u64 = 16 << 10;
 const WRITE_BYTES: usize = 1 << 20;
 /// Most bytes of a job's name.
 const NAME_BYTES_MAX: usize = 100;
-/// Bytes of the body that are not the parts' data: heads and boundaries.
-const OVERHEAD_BYTES: u64 = 1 << 20;
 
 /// An upload that came whole. Its files go with it.
 pub(crate) struct Uploaded {
@@ -41,6 +43,8 @@ pub(crate) struct Uploaded {
     pub(crate) fingerprint: String,
     /// All bytes of the body.
     pub(crate) bytes: u64,
+    /// The place of the job in its key's quota, until it is known.
+    pub(super) admission: Admission,
     program: Option<PathBuf>,
     config: Option<PathBuf>,
     input: Vec<PathBuf>,
@@ -124,7 +128,8 @@ pub(crate) async fn receive(
     content_type: &str,
     limits: &Limits,
     spool: &Spool,
-) -> Result<Uploaded, Problem> {
+    admission: Admission,
+) -> Result<Uploaded, Refusal> {
     let mut reader = Reader::new(content_type).map_err(malformed)?.ok_or_else(|| {
         Problem::new(
             Kind::UnsupportedMediaType,
@@ -135,13 +140,13 @@ pub(crate) async fn receive(
             ),
         )
     })?;
-    let mut pieces = Pieces::new(body, limits);
+    let mut pieces = Pieces::new(body, limits, admission);
     let mut parts = Parts::new(spool, limits)?;
     loop {
         match reader.step().map_err(malformed)? {
             Step::More => match pieces.next().await? {
                 Some(piece) => reader.feed(&piece),
-                None => return Err(bad("the body ends before its last boundary")),
+                None => return Err(bad("the body ends before its last boundary").into()),
             },
             Step::Part(head) => parts.begin(&head).await?,
             Step::Data(data) => parts.data(data).await?,
@@ -151,7 +156,8 @@ pub(crate) async fn receive(
     }
     // The connection is of use only after the whole body.
     while pieces.next().await?.is_some() {}
-    parts.finish(pieces.bytes)
+    let (bytes, admission) = pieces.end().await?;
+    Ok(parts.finish(bytes, admission)?)
 }
 
 /// The body, as fast as it has to come.
@@ -160,19 +166,39 @@ struct Pieces<'a> {
     limits: &'a Limits,
     begun: Instant,
     bytes: u64,
+    /// Away while a thread counts.
+    admission: Option<Admission>,
+    /// Bytes that are not counted yet.
+    uncounted: u64,
 }
 
 impl<'a> Pieces<'a> {
-    fn new(body: Body, limits: &'a Limits) -> Self {
+    fn new(body: Body, limits: &'a Limits, admission: Admission) -> Self {
         Self {
             body,
             limits,
             begun: Instant::now(),
             bytes: 0,
+            admission: Some(admission),
+            uncounted: 0,
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    /// Counts the bytes that came, in the quota of the key.
+    async fn count(&mut self) -> Result<(), Refusal> {
+        let mut admission = self.admission.take().ok_or_else(gone)?;
+        let bytes = std::mem::take(&mut self.uncounted);
+        let counted = spawn_blocking(move || admission.upload(bytes).map(|()| admission)).await;
+        self.admission = Some(counted.map_err(|_| gone())??);
+        Ok(())
+    }
+
+    async fn end(mut self) -> Result<(u64, Admission), Refusal> {
+        self.count().await?;
+        Ok((self.bytes, self.admission.take().ok_or_else(gone)?))
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let stall = self.limits.stall;
             let frame = timeout(stall, self.body.frame()).await.map_err(|_| {
@@ -183,21 +209,26 @@ impl<'a> Pieces<'a> {
             })?;
             let data = match frame {
                 None => return Ok(None),
-                Some(Err(_)) => return Err(bad("the body has ended early")),
+                Some(Err(_)) => return Err(bad("the body has ended early").into()),
                 Some(Ok(frame)) => frame.into_data(),
             };
             // Trailers are of no use.
             let Ok(data) = data else { continue };
             self.bytes += data.len() as u64;
             if self.bytes > self.limits.upload_bytes {
-                return Err(too_large("the upload", self.limits.upload_bytes));
+                return Err(too_large("the upload", self.limits.upload_bytes).into());
             }
             let enough = Duration::from_secs_f64(self.bytes as f64 / self.limits.upload_rate.max(1) as f64);
             if self.begun.elapsed() > stall + enough {
-                return Err(bad(format!(
+                let detail = format!(
                     "the upload comes with less than {} bytes a second; send it by a faster connection",
                     self.limits.upload_rate
-                )));
+                );
+                return Err(bad(detail).into());
+            }
+            self.uncounted += data.len() as u64;
+            if self.uncounted >= WRITE_BYTES as u64 {
+                self.count().await?;
             }
             return Ok(Some(data));
         }
@@ -321,7 +352,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn finish(mut self, bytes: u64) -> Result<Uploaded, Problem> {
+    fn finish(mut self, bytes: u64, admission: Admission) -> Result<Uploaded, Problem> {
         let request = request_of(&self.job)?;
         let mut take = |part| self.files.remove(&part).unwrap_or_default();
         let program = take(Part::Program).pop();
@@ -349,6 +380,7 @@ impl<'a> Parts<'a> {
             request,
             fingerprint,
             bytes,
+            admission,
             program,
             config,
             input,
@@ -435,6 +467,11 @@ fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(Kind::BadRequest, detail)
 }
 
+/// The thread that had it has ended without a word.
+fn gone() -> Problem {
+    Problem::new(Kind::Internal, "a bug in myriad ended this upload; the service's log says more")
+}
+
 fn malformed(reason: Malformed) -> Problem {
     bad(reason.to_string())
 }
@@ -445,11 +482,6 @@ pub(super) fn too_large(what: &str, bytes_max: u64) -> Problem {
         Kind::TooLarge,
         format!("{what} has more than the {bytes_max} bytes that are allowed"),
     )
-}
-
-/// Bytes of the whole body that its parts may make it have.
-pub(super) const fn body_bytes_max(limits: &Limits) -> u64 {
-    limits.upload_bytes.saturating_add(OVERHEAD_BYTES)
 }
 
 /// The beginning of a client's text, for a message.
