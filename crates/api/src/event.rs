@@ -68,8 +68,11 @@ pub struct Event {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum News {
-    /// The job as it is: at the beginning of a stream, and wherever events before this one are not
-    /// kept any more. The reader asks for its tasks again.
+    /// The job as it is: at the beginning of its stream, wherever events before this one are not
+    /// kept any more, when it is submitted again and when it has ended. The reader asks for its
+    /// tasks again. The stream of the whole service has one of each job that is not over in these
+    /// places, or else of the newest job, and its reader asks for the list again; public values of
+    /// more than 1 KiB are left out there.
     Snapshot {
         now: Box<Job>,
     },
@@ -79,11 +82,16 @@ pub enum News {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Problem>,
     },
-    /// So many segments are cut and given out, and there will be more.
+    /// So many segments are cut and given out, and there will be more. An earlier run has left the
+    /// proofs of `reused` of them. Where these are more than before, the reader asks for the tasks
+    /// again.
     Cut {
         segments: u64,
+        #[serde(default)]
+        reused: u64,
     },
-    /// The plan is there.
+    /// The plan is there. Where any task is reused, the reader asks for the tasks again. In the
+    /// stream of the whole service, public values of more than 1 KiB are left empty.
     Planned {
         instructions: u64,
         segments: u32,
@@ -101,6 +109,7 @@ pub enum News {
     Left {
         machine: u32,
     },
+    /// A machine has begun a task. If the task is a reused one, its earlier proof is of no use.
     Started {
         machine: u32,
         task: TaskName,

@@ -52,7 +52,7 @@ pub struct Job {
     pub priority: i32,
     /// When it was first asked for.
     pub submitted_ms: u64,
-    /// When this was last true.
+    /// When the last event of it happened.
     pub updated_ms: u64,
     /// When the job ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,8 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,
     pub progress: Progress,
-    /// The bytes that the program reveals, with `0x`; as soon as it has been executed.
+    /// The bytes that the program reveals, with `0x`; as soon as it has been executed. A list of jobs
+    /// leaves out those of more than 1 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_values: Option<String>,
     /// The block, where the job proves one.

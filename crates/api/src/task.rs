@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Tasks {
+    /// The id of the last event of the job's stream that this document has in it: a reader of the
+    /// stream passes over those up to it. None for a job of an earlier start of the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// Segments, as far as the execution is cut.
     pub segments: u32,
     /// The shape of the tree above them; none while the execution goes on.
