@@ -41,7 +41,7 @@ impl Board {
         let live = Live::new(number, entry, earlier, (first, now));
         self.0.history.keep(id, &live.note());
         lock(&self.0.index).set(id, first, live.state, true);
-        inner.ring.limit(Limits::JOB);
+        inner.ring.limit(self.0.ring);
         let snapshot = News::Snapshot {
             now: Box::new(live.document(id)),
         };

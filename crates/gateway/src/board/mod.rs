@@ -57,6 +57,8 @@ pub struct Board(Arc<Shared>);
 /// No lock of a slot is taken while that of the index or of the ring is held.
 struct Shared {
     start: u64,
+    /// What the ring of a job holds.
+    ring: Limits,
     history: History,
     index: Mutex<Index>,
     /// The events of the whole service.
@@ -161,6 +163,11 @@ impl Board {
     /// # Errors
     /// If the folder cannot be read or written, or another service uses it.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
+        Self::with_rings(data_dir, [Limits::JOB, Limits::ALL])
+    }
+
+    /// A board whose rings hold so much: that of a job, and that of the whole service.
+    fn with_rings(data_dir: &Path, [of_job, of_all]: [Limits; 2]) -> io::Result<Self> {
         let (history, start) = History::open(data_dir)?;
         let mut index = Index::default();
         for past in history.all()? {
@@ -168,9 +175,10 @@ impl Board {
         }
         Ok(Self(Arc::new(Shared {
             start,
+            ring: of_job,
             history,
             index: Mutex::new(index),
-            all: Mutex::new(Ring::new(Limits::ALL)),
+            all: Mutex::new(Ring::new(of_all)),
             changed: Notify::new(),
             listeners: AtomicU64::new(0),
             subscribers: AtomicU64::new(0),
@@ -332,7 +340,12 @@ impl Board {
     /// The slot of a job, which is made if there is none.
     fn slot(&self, id: JobId) -> Arc<Slot> {
         let mut index = lock(&self.0.index);
-        Arc::clone(index.slots.entry(id).or_insert_with(|| Arc::new(Slot::new())))
+        Arc::clone(
+            index
+                .slots
+                .entry(id)
+                .or_insert_with(|| Arc::new(Slot::new(self.0.ring))),
+        )
     }
 
     fn slot_if_any(&self, id: JobId) -> Option<Arc<Slot>> {
@@ -361,11 +374,11 @@ impl Board {
 }
 
 impl Slot {
-    fn new() -> Self {
+    fn new(limits: Limits) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 live: None,
-                ring: Ring::new(Limits::JOB),
+                ring: Ring::new(limits),
                 snapshot: None,
             }),
             changed: Notify::new(),
