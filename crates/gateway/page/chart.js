@@ -50,10 +50,17 @@ export class Chart {
     const { width, from, until } = this;
     context.clearRect(0, 0, width, HEIGHT);
     let most = 0;
-    for (const { values } of this.lines) for (const value of values) most = Math.max(most, value);
+    for (const { values } of this.lines) for (const value of values) if (value > most) most = value;
     const full = most > 0 ? most : 1;
     const x = (/** @type {number} */ time) => ((time - from) / Math.max(until - from, 1)) * (width - 4);
     const y = (/** @type {number} */ value) => TOP + (1 - value / full) * (HEIGHT - TOP - BOTTOM);
+    context.font = `11px ${colours.font}`;
+    context.fillStyle = colours.muted;
+    if (!this.lines.some(({ values }) => values.filter((value) => !Number.isNaN(value)).length > 1)) {
+      context.textAlign = 'left';
+      context.fillText('Kept from now on, while a page is open', 0, HEIGHT - 6);
+      return;
+    }
     context.strokeStyle = colours.line;
     context.lineWidth = 1;
     for (const level of [y(0), y(full)]) {
@@ -79,7 +86,9 @@ export class Chart {
    * @param {(value: number) => number} y
    * @param {boolean} area
    */
-  line(context, { times, values, colour }, x, y, area) {
+  line(context, { times: all, values: each, colour }, x, y, area) {
+    const times = all.filter((_, at) => !Number.isNaN(each[at]));
+    const values = each.filter((value) => !Number.isNaN(value));
     if (times.length < 2) return;
     context.beginPath();
     times.forEach((time, at) => context.lineTo(x(time), y(values[at])));

@@ -104,18 +104,26 @@ export class Gantt {
     }
     const context = /** @type {CanvasRenderingContext2D} */ (this.context);
     context.clearRect(0, 0, this.width, height);
+    this.ticks(context, height, true);
     const top = this.scroller.scrollTop;
     const first = Math.floor(top / LANE);
     for (let at = first; at < Math.min(first + rows + 2, lanes.length); at += 1) {
       this.lane(context, lanes[at], AXIS + at * LANE - top, at);
     }
-    this.axis(context, height);
+    // Lanes that are scrolled half away must not reach into the axis.
+    context.clearRect(0, 0, this.width, AXIS - 4);
+    this.ticks(context, height, false);
     this.summarise();
   }
 
-  /** @param {CanvasRenderingContext2D} context @param {number} height */
-  axis(context, height) {
-    context.clearRect(0, 0, this.width, AXIS);
+  /**
+   * The lines of the times, below the bars, or the times themselves.
+   *
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} height
+   * @param {boolean} lines
+   */
+  ticks(context, height, lines) {
     const length = this.until - this.from;
     const step = niceStep(length / Math.max(Math.floor((this.width - this.names - this.idles) / 90), 2));
     const zero = Number.isNaN(this.model.origin) ? this.from : this.model.origin;
@@ -124,16 +132,18 @@ export class Gantt {
     context.lineWidth = 1;
     for (let time = Math.ceil((this.from - zero) / step) * step; time <= this.until - zero; time += step) {
       const x = Math.round(this.x(zero + time)) + 0.5;
-      context.globalAlpha = 0.6;
-      context.beginPath();
-      context.moveTo(x, AXIS - 4);
-      context.lineTo(x, height);
-      context.stroke();
-      context.globalAlpha = 1;
+      if (lines) {
+        context.beginPath();
+        context.moveTo(x, AXIS - 4);
+        context.lineTo(x, height);
+        context.stroke();
+        continue;
+      }
       context.fillStyle = colours.muted;
       context.textAlign = time === 0 ? 'left' : 'center';
       if (x < this.width - this.idles - 20) context.fillText(time === 0 ? '0' : axisTime(time), x, 10);
     }
+    if (lines) return;
     context.textAlign = 'right';
     context.fillStyle = colours.muted;
     context.fillText('idle', this.width - 4, 10);

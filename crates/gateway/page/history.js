@@ -5,7 +5,7 @@ import { chip } from './card.js';
 import { freshId, h, setHidden, setText } from './dom.js';
 import { bytes, clean, count, day, duration, isOver, NONE, STATES } from './format.js';
 
-const PART = 50;
+const PART = 20;
 const ROWS_MOST = 2_000;
 
 export class History {
@@ -29,8 +29,8 @@ export class History {
         h('th', { scope: 'col', class: 'number wide' }, 'Tasks'), h('th', { scope: 'col', class: 'number' }, 'Proof'))), this.body);
     this.none = h('p', { class: 'muted' }, 'Asking for earlier jobs …');
     this.more = h('button', { type: 'button', hidden: true, on: { click: () => this.load(true) } }, 'Show more');
-    this.element = h('div', {},
-      h('div', { class: 'tools' }, h('label', { for: id }, 'State'), this.select), this.table, this.none, this.more);
+    this.tools = h('div', { class: 'tools', hidden: true }, h('label', { for: id }, 'State'), this.select);
+    this.element = h('div', {}, this.tools, this.table, this.none, this.more);
     setHidden(this.table, true);
   }
 
@@ -65,6 +65,7 @@ export class History {
     this.body.replaceChildren(...over.map(line));
     setHidden(this.table, over.length === 0);
     setHidden(this.none, over.length > 0);
+    setHidden(this.tools, over.length === 0 && !this.state);
     setText(this.none, this.state ? 'No such job.' : 'No job has ended yet.');
     setHidden(this.more, !this.next || this.jobs.length >= ROWS_MOST);
   }
@@ -79,7 +80,7 @@ function line(job) {
   return h('tr', {},
     h('td', { class: 'foreign' }, h('a', { href: jobPage(job.id) }, name)),
     h('td', {}, chip(job.state)),
-    h('td', { class: 'wide' }, block ? `${count(block.number)} on ${block.chain_id}` : NONE),
+    h('td', { class: 'wide' }, block ? count(block.number) : NONE),
     h('td', { class: 'wide' }, day(job.ended_ms ?? job.updated_ms)),
     h('td', { class: 'number mid' }, duration(took), late),
     h('td', { class: 'number wide' }, count(progress.tasks ?? progress.done)),

@@ -95,6 +95,7 @@ function take(event) {
   if (event.type === 'service') {
     if (connection.restarted) {
       connection.restarted = 0;
+      setHidden(byId('notices'), false);
       notices.add(event.at_ms, 'The service was started anew', 'notice');
       announce('The service was started anew');
       loadSoon();
@@ -112,6 +113,7 @@ function take(event) {
 function tell(event) {
   const name = clean(names.get(event.job) ?? String(event.job ?? '').slice(0, 8), 60);
   const text = sentence(event, (machine) => machines.get(`${event.job} ${machine}`) ?? `machine ${machine}`);
+  setHidden(byId('notices'), false);
   notices.add(event.at_ms, name ? `${name} · ${text}` : text, event.type);
   if (event.type === 'state') announce(`${name} is ${STATES[event.state] ?? event.state}`);
 }

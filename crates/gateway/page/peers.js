@@ -86,6 +86,7 @@ export class PeersView {
     }
     const { connected, listed, found, states, standings, error } = news;
     setHidden(this.tools, listed === 0);
+    setHidden(this.mix, listed === 0);
     setHidden(this.none, listed === 0 || found > 0);
     this.table.setCount(found);
     this.share(states);

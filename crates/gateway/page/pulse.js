@@ -12,6 +12,8 @@ const STORE = 'myriad-pulse';
 const STORE_EACH = 10;
 const PROOFS_OVER_MS = 30_000;
 const BYTES_OVER_MS = 5_000;
+/** A rate over less time than this says more about the moment than about the service. */
+const PROOFS_LEAST_MS = 10_000;
 const DISK_LOW = 0.08;
 
 /** One sample: time, proofs, bytes received, bytes sent. @typedef {[number, number, number, number]} Sample */
@@ -72,21 +74,22 @@ export class Pulse {
     const begin = samples[0][0];
     const now = service.now_ms;
     const times = samples.map((sample) => sample[0]);
-    const proofs = rates(samples, 1, PROOFS_OVER_MS).map((value) => value * 60);
-    const received = rates(samples, 2, BYTES_OVER_MS);
-    const sent = rates(samples, 3, BYTES_OVER_MS);
+    const proofs = rates(samples, 1, PROOFS_OVER_MS, PROOFS_LEAST_MS).map((value) => value * 60);
+    const received = rates(samples, 2, BYTES_OVER_MS, BYTES_OVER_MS - 500);
+    const sent = rates(samples, 3, BYTES_OVER_MS, BYTES_OVER_MS - 500);
     const up = Math.max(service.now_ms - service.started_ms, 1);
     const average = (service.accepted / up) * 60_000;
-    const known = samples.length > 5;
-    setText(this.proofs, known ? `${perMinute(proofs[proofs.length - 1])} a minute` : `${perMinute(average)} a minute`);
-    setText(this.proofsSub, known
+    const known = !Number.isNaN(sent[sent.length - 1]);
+    const settled = !Number.isNaN(proofs[proofs.length - 1]);
+    setText(this.proofs, settled ? `${perMinute(proofs[proofs.length - 1])} a minute` : `${perMinute(average)} a minute`);
+    setText(this.proofsSub, settled
       ? `${perMinute(average)} a minute since the start · ${counted(service.accepted, 'proof')}`
       : `since the start · ${counted(service.accepted, 'proof')}`);
     const from = Math.min(begin, now - 60_000);
     this.proofsChart.show([{ times, values: proofs, colour: 'done' }], from, now, this.proofs.textContent ?? '');
     const down = received[received.length - 1];
     const away = sent[sent.length - 1];
-    setText(this.traffic, known ? `${rate(away)} out` : '–');
+    setText(this.traffic, known ? `${rate(away)} out` : 'Measuring …');
     setText(this.trafficSub, `${known ? `${rate(down)} in · ` : ''}${bytes(service.traffic.sent_bytes)} sent, ${bytes(service.traffic.received_bytes)} received`);
     this.trafficChart.show([
       { times, values: sent, colour: 'accent' }, { times, values: received, colour: 'second' },
@@ -124,13 +127,14 @@ export class Pulse {
  * @param {Sample[]} samples
  * @param {1 | 2 | 3} at
  * @param {number} over milliseconds
+ * @param {number} least milliseconds, below which the rate is not known
  */
-function rates(samples, at, over) {
+function rates(samples, at, over, least) {
   let from = 0;
   return samples.map((sample, index) => {
     while (from < index && samples[from + 1][0] <= sample[0] - over) from += 1;
     const time = sample[0] - samples[from][0];
-    return time > 0 ? (Math.max(sample[at] - samples[from][at], 0) / time) * 1000 : 0;
+    return time >= least ? (Math.max(sample[at] - samples[from][at], 0) / time) * 1000 : NaN;
   });
 }
 

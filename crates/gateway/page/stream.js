@@ -166,7 +166,7 @@ export class EventStream {
     try {
       /** @type {Record<string, string>} */
       const headers = { accept: 'text/event-stream' };
-      if (this.lastId !== null) headers['last-event-id'] = this.lastId;
+      if (this.lastId) headers['last-event-id'] = this.lastId;
       const response = await fetch(this.path, { headers, cache: 'no-store', signal: attempt.signal });
       if (!response.ok || !response.body) await refused(response);
       this.onState({ kind: 'open' });

@@ -41,8 +41,8 @@ export class VirtualTable {
     this.end = 0;
     /** @type {{ element: HTMLTableRowElement, index: number, row: Row }[]} */
     this.pool = [];
-    this.above = h('td', { colspan: columns.length });
-    this.below = h('td', { colspan: columns.length });
+    this.above = h('td', {});
+    this.below = h('td', {});
     /** @type {Map<string, HTMLElement>} */
     this.heads = new Map();
     const heads = columns.map((column) => this.head(column, onSort));

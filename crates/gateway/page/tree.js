@@ -2,7 +2,7 @@
 
 import { announce, freshId, h, onWidth, perFrame, setHidden, setText } from './dom.js';
 import { usual } from './estimate.js';
-import { clean, count } from './format.js';
+import { clean, count, counted } from './format.js';
 import { Layout } from './layout.js';
 import { DONE, REUSED, RUNNING, STATE_NAMES, WAITING } from './model.js';
 import { describe } from './task.js';
@@ -235,12 +235,19 @@ export class TreeView {
       setText(this.summary, 'No segment is cut yet.');
       return;
     }
-    const parts = model.counts.map((counts, level) => {
-      const all = model.shape.counts[level];
-      const done = counts[DONE] + counts[REUSED];
-      if (level === model.shape.finalLevel) return `final proof ${STATE_NAMES[model.states[model.shape.starts[level]]]}`;
-      return `${count(done)} of ${count(all)} ${model.shape.levelName(level, all)}`;
-    });
+    const { shape } = model;
+    const done = (/** @type {number} */ level) => model.counts[level][DONE] + model.counts[level][REUSED];
+    const parts = [`${count(done(0))} of ${counted(shape.counts[0], 'segment')}`];
+    if (!shape.growing) {
+      parts.push(`${count(done(1))} of ${counted(shape.counts[1], 'leaf', 'leaves')}`);
+      let [nodes, made] = [0, 0];
+      for (let level = 2; level < shape.finalLevel; level += 1) {
+        nodes += shape.counts[level];
+        made += done(level);
+      }
+      parts.push(`${count(made)} of ${counted(nodes, 'node')}`);
+      parts.push(`final proof ${STATE_NAMES[model.states[shape.tasks - 1]]}`);
+    }
     setText(this.summary, parts.join(' · '));
   }
 

@@ -49,7 +49,7 @@ export class Mock {
     this.counts = new Map();
     /** @type {Map<string, Set<import('node:http').ServerResponse>>} */
     this.readers = new Map();
-    this.accepted = this.world.sims.reduce((sum, sim) => sum + sim.job.progress.done, 4211);
+    this.accepted = this.world.sims.reduce((sum, sim) => sum + sim.job.progress.done, this.world.jobs.length * 400);
     this.traffic = { received_bytes: 2.2e9, sent_bytes: 8.1e9 };
     for (const event of this.world.script ?? []) this.tell(event);
   }

@@ -127,8 +127,13 @@ export class SimJob {
 
   turn(machine) {
     if (machine.left || machine.free > this.time) return;
-    if (machine.attempt) this.finish(machine);
-    const place = machine.left ? -1 : this.take();
+    if (machine.attempt) {
+      this.finish(machine);
+      // Files travel between two tasks.
+      machine.free = this.time + Math.floor(this.next() ** 3 * 2600) + 120;
+      return;
+    }
+    const place = this.take();
     if (place < 0) return;
     const level = this.shape.level(place);
     const at = this.time;
