@@ -1,5 +1,6 @@
 //! The client against a small server that says what each test wants, well-formed or not.
 
+mod docs;
 mod server;
 
 use std::{
