@@ -16,6 +16,12 @@
 #![warn(unreachable_pub)]
 
 pub mod board;
+mod http;
+mod intake;
+pub mod keys;
+mod metrics;
+pub mod page;
 mod workshop;
 
+pub use http::{Config, Gateway, Limits, ServeError, TlsError, TlsFiles, serve};
 pub use workshop::{Made, Upload, Workshop};

@@ -12,7 +12,7 @@ use myriad_core::JobId;
 
 use super::{errors::Refusal, listen::Client};
 use crate::{
-    board::Filter,
+    board::{Board, Filter},
     intake::parse_id,
 };
 
@@ -75,7 +75,14 @@ pub(super) fn filter(uri: &Uri) -> Result<Filter, Refusal> {
                     bad(format!("state is {shown:?}; the states are {states}"))
                 })?);
             }
-            "before" => filter.before = Some(value.into_owned()),
+            "before" => {
+                if !Board::is_cursor(&value) {
+                    return Err(bad(format!(
+                        "before is {shown:?}; it is the `next` of the part of the list before this one"
+                    )));
+                }
+                filter.before = Some(value.into_owned());
+            }
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
                 filter.limit =

@@ -16,13 +16,12 @@ mod jobs;
 mod listen;
 mod openapi;
 mod operations;
+mod page;
 mod places;
 mod routes;
 mod service;
 mod steady;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod tls;
 
 use std::{
@@ -152,6 +151,12 @@ impl Gateway {
     #[doc(hidden)]
     pub fn router(&self) -> Router {
         routes::router(&self.app)
+    }
+
+    /// The jobs, for tests of those that nobody has to prove.
+    #[doc(hidden)]
+    pub fn board(&self) -> Board {
+        self.app.board.clone()
     }
 
     /// Answers requests until `stop` completes. Then jobs end, and are continued at the next start;

@@ -16,7 +16,7 @@ use super::{
     errors::Refusal,
     guard, jobs, openapi,
     operations::{Access, OPERATIONS, Operation},
-    service, stream,
+    page, service, stream,
 };
 
 /// A router that is being made of the table's operations.
@@ -71,12 +71,15 @@ pub(super) fn router(app: &App) -> Router {
         .add("metrics", service::figures)
         .add("openapi", openapi::description)
         .add("docs", openapi::viewer)
+        .add("page", page::file)
         .add("problem", service::problem);
     routes
         .router
-        // The viewer's files.
+        // The files of the viewer and of the page.
         .route("/docs/", on(MethodFilter::GET, openapi::viewer))
         .route("/docs/{*file}", on(MethodFilter::GET, openapi::viewer))
+        .route("/job", on(MethodFilter::GET, page::file))
+        .route("/page/{*file}", on(MethodFilter::GET, page::file))
         .fallback(nothing)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(app.clone(), guard::all))

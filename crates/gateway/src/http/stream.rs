@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures::{FutureExt as _, stream};
+use futures::stream;
 use http::{HeaderMap, HeaderValue, header};
 use myriad_api::EventId;
 use tokio::{sync::watch, time::sleep};
@@ -133,7 +133,7 @@ impl Events {
             () = sleep(self.keep_alive) => return Some(": still here\n\n".into()),
         }
         while chunk.len() < CHUNK_BYTES {
-            match self.subscription.next().now_or_never() {
+            match self.subscription.try_next() {
                 Some(delivery) => write(&mut chunk, &delivery),
                 None => break,
             }
