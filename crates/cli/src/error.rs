@@ -16,6 +16,7 @@ use myriad_evm::{
     BlockError,
     host::{BatchError, BlockFileError, import::ImportError, replay::ReplayError, sample::SampleError},
 };
+use myriad_gateway::keys::KeysError;
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{NoVerifier, RunError, StoreError, bench::BenchError, records::JobsError};
 use myriad_openvm::ProgramError;
@@ -94,6 +95,10 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Jobs(#[from] JobsError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Gateway(myriad_gateway::ServeError),
     #[error(
         "{text:?} is not the name of a peer; a name looks like 12D3KooW..., and a node prints its own when it starts"
     )]
@@ -197,6 +202,13 @@ impl Error {
             | Self::InputText(_)
             | Self::Start(StartError::Address { .. })
             | Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. })
+            | Self::Keys(
+                KeysError::Name { .. }
+                | KeysError::Reserved
+                | KeysError::Exists { .. }
+                | KeysError::None { .. }
+                | KeysError::Zero { .. },
+            )
             | Self::PeerName { .. }
             | Self::Usage(_)
             | Self::Plan(PlanError::Value { .. } | PlanError::NoMachines) => Exit::Usage,
@@ -252,6 +264,11 @@ impl Error {
             Self::Jobs(JobsError::NotStopped { .. }) => "busy",
             Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. }) => "usage",
             Self::Jobs(_) => "store",
+            Self::Keys(error) => match error {
+                KeysError::Read { .. } | KeysError::Write { .. } | KeysError::Random(_) => "store",
+                _ => "api-keys",
+            },
+            Self::Gateway(_) => "service",
             Self::Proof { .. } => "proof-invalid",
             Self::BlockFile { .. } | Self::ChainConfig { .. } => "block-file",
             Self::Block { .. } | Self::Batch(_) => "block-invalid",

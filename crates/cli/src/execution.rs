@@ -14,8 +14,19 @@ pub fn loaded(program: &ProgramFile, input: &Input, settings: &Settings) -> Resu
     if let Some(loaded) = program.loaded_here(input) {
         return Ok(loaded);
     }
-    let config = settings.sole_worker(settings.engines.get(program.engine)?)?;
     let _spinner = Spinner::new(format!("reading {}", program.name));
+    load(program, input, settings)
+}
+
+/// [`loaded`], without a word on the screen.
+///
+/// # Errors
+/// The errors of [`loaded`].
+pub fn load(program: &ProgramFile, input: &Input, settings: &Settings) -> Result<Loaded, Error> {
+    if let Some(loaded) = program.loaded_here(input) {
+        return Ok(loaded);
+    }
+    let config = settings.sole_worker(settings.engines.get(program.engine)?)?;
     let mut worker = LimitedWorker::spawn(&config, settings.memory)?;
     let loaded = worker.within(|child| child.load(&program.image[..], program.config.clone(), input))?;
     Ok(loaded)

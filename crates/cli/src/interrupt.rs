@@ -19,7 +19,7 @@ use crate::{
     terminal,
 };
 
-/// The longest time for telling the provers.
+/// The longest time for telling the provers, unless [`allow`] gave another one.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// An error waits this long for a signal that may have caused it, and is still on its way.
 const GRACE: Duration = Duration::from_millis(100);
@@ -30,6 +30,13 @@ static AT: OnceLock<Instant> = OnceLock::new();
 /// Whether a caller waits for [`STOP`] and ends by itself then.
 static WAITED_FOR: AtomicBool = AtomicBool::new(false);
 static STOP: Notify = Notify::const_new();
+/// The time from the first signal to the end.
+static ALLOWED: OnceLock<Duration> = OnceLock::new();
+
+/// From now on, a caller that ends the process by itself after a signal has this much time for it.
+pub fn allow(time: Duration) {
+    ALLOWED.get_or_init(|| time);
+}
 
 /// Completes when the process is told to end. The caller then ends the process within [`FAREWELL`],
 /// or the handler does.
@@ -48,7 +55,7 @@ pub fn on_interrupt(json: bool, tidy: impl Fn() + Send + 'static) {
         if WAITED_FOR.load(Ordering::SeqCst) && !again {
             STOP.notify_one();
             thread::spawn(move || {
-                thread::sleep(FAREWELL);
+                thread::sleep(ALLOWED.get().copied().unwrap_or(FAREWELL));
                 end(json);
             });
         } else {

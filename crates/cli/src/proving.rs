@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use myriad_core::EngineName;
 use myriad_engine::Input;
-use myriad_node::{Job, Options, Outcome, local};
+use myriad_node::{Fleet, Job, Options, Outcome, local};
 
 use crate::{
     args::ProverFlags, error::Error, execution::loaded, files::ProgramFile, interrupt, network,
@@ -51,12 +51,21 @@ pub fn job(
 /// # Errors
 /// An engine that this machine lacks, or a folder for the output that cannot be made.
 pub fn options(engine: EngineName, settings: &Settings, flags: &ProverFlags) -> Result<Options, Error> {
-    let worker = settings.worker(settings.engines.get(engine)?)?;
-    fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
+    let options = options_for(engine, settings, flags.kind())?;
+    fs::create_dir_all(&options.out_dir).map_err(|source| Error::Write {
         what: "the folder",
-        path: settings.out.clone(),
+        path: options.out_dir.clone(),
         source,
     })?;
+    Ok(options)
+}
+
+/// [`options`] for a fleet, without the folder for the output.
+///
+/// # Errors
+/// An engine that this machine has not.
+pub fn options_for(engine: EngineName, settings: &Settings, fleet: Fleet) -> Result<Options, Error> {
+    let worker = settings.worker(settings.engines.get(engine)?)?;
     Ok(Options {
         data_dir: settings.data_dir.clone(),
         out_dir: settings.out.clone(),
@@ -66,7 +75,7 @@ pub fn options(engine: EngineName, settings: &Settings, flags: &ProverFlags) -> 
         final_form: settings.proof,
         deadline: settings.deadline,
         priority: 0,
-        fleet: flags.kind(),
+        fleet,
         keep_jobs: Some(settings.keep_jobs),
         worker,
     })

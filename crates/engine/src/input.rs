@@ -45,6 +45,18 @@ impl Input {
         })
     }
 
+    /// A stream of raw bytes, an item for each of `items`.
+    ///
+    /// # Errors
+    /// More than [`INPUT_BYTES_MAX`] bytes, or more than [`INPUT_ITEMS_MAX`] items.
+    pub fn from_items(items: Vec<Vec<u8>>) -> Result<Self, InputError> {
+        check_items(items.len() as u64)?;
+        check_size(items.iter().map(Vec::len).sum())?;
+        Ok(Self {
+            items: items.into_iter().map(Item::Bytes).collect(),
+        })
+    }
+
     /// Reads one hex string, or JSON with an array of them under the key `input`.
     ///
     /// A hex string has an optional `0x`, then `01` and bytes, or `02` and field elements of 32

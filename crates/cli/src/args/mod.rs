@@ -8,9 +8,11 @@
 mod bench;
 mod block;
 mod jobs;
+mod keys;
 mod net;
 mod plan;
 mod prover;
+mod serve;
 mod shared;
 mod simulate;
 
@@ -22,9 +24,11 @@ use clap_complete::Shell;
 pub use bench::{Bench, BenchLimits, Measure};
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Replay, Sample};
 pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
+pub use keys::{AddKey, KeysCommand, ListKeys, RevokeKey};
 pub use net::{Bootstrap, NetFlags, ProveLayer, ProverFlags};
 pub use plan::Plan;
 pub use prover::{OwnerFlags, Prover, ShowStatus};
+pub use serve::Serve;
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 pub use simulate::Simulate;
 
@@ -82,7 +86,10 @@ pub enum Command {
     Block(BlockCommand),
     #[command(subcommand)]
     Jobs(JobsCommand),
+    #[command(subcommand)]
+    Keys(KeysCommand),
     Prover(Prover),
+    Serve(Serve),
     Status(ShowStatus),
     Bootstrap(Bootstrap),
     Bench(Bench),
@@ -270,12 +277,13 @@ impl Command {
             Self::Execute(args) => args.run.data.json,
             Self::Block(command) => command.json(),
             Self::Jobs(command) => command.json(),
+            Self::Keys(command) => command.json(),
             Self::Prover(args) => args.data.json,
             Self::Status(args) => args.data.json,
             Self::Bench(args) => args.data.json,
             Self::Plan(args) => args.data.json,
             Self::Simulate(args) => args.json,
-            Self::Bootstrap(_) | Self::Completions(_) | Self::EngineWorker(_) => false,
+            Self::Serve(_) | Self::Bootstrap(_) | Self::Completions(_) | Self::EngineWorker(_) => false,
         }
     }
 }

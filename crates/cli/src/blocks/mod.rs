@@ -41,6 +41,14 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<BlockFile>, Error> {
 /// A block that is not valid, or blocks that are no batch.
 pub fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>, Variant), Error> {
     let _spinner = Spinner::new("executing the block natively");
+    validate(paths, files)
+}
+
+/// [`validated`], without a word on the screen.
+///
+/// # Errors
+/// The errors of [`validated`].
+pub fn validate(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>, Variant), Error> {
     let path_of = |index: usize| paths.get(index).cloned().unwrap_or_default();
     let (result, in_software) = precompiles::in_software(|| batch(files));
     let (input, outcome) = result.map_err(|error| match error {

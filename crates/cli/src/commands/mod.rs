@@ -8,9 +8,11 @@ mod demo;
 mod engine_worker;
 mod execute;
 mod jobs;
+mod keys;
 mod plan;
 mod prove;
 mod prover;
+mod serve;
 mod simulate;
 mod status;
 mod verify;
@@ -29,7 +31,9 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Execute(args) => execute::run(&args),
         Command::Block(command) => block::run(command),
         Command::Jobs(command) => jobs::run(command),
+        Command::Keys(command) => keys::run(command),
         Command::Prover(args) => prover::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -94,6 +94,7 @@ impl Bars {
                 segments,
                 provers,
                 reused,
+                ..
             } => self.cut(*segments, *provers, *reused),
             Event::Planned {
                 instructions,
@@ -118,7 +119,7 @@ impl Bars {
                 }
                 self.planned(*segments, *nodes, *provers, *reused);
             }
-            Event::Joined { prover, name } => self.work(|work| work.joined(*prover, name)),
+            Event::Joined { prover, name, .. } => self.work(|work| work.joined(*prover, name)),
             Event::Left { prover } => self.work(|work| work.left(*prover)),
             Event::Idle { prover, task } => self.work(|work| work.stopped(*prover, *task)),
             Event::Traffic {

@@ -84,7 +84,7 @@ impl Plain {
                 }
             }
             Event::Started { .. } | Event::Idle { .. } | Event::Traffic { .. } => {}
-            Event::Joined { prover, name } => self.line(&format!("prover {} is {name}", prover + 1)),
+            Event::Joined { prover, name, .. } => self.line(&format!("prover {} is {name}", prover + 1)),
             Event::Left { prover } => self.line(&format!("prover {} is gone", prover + 1)),
             Event::Notice { text } => self.line(text),
             Event::NoticeToAll { text, .. } => self.line_of("", text),

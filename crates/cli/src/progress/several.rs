@@ -94,7 +94,7 @@ impl Several {
     /// Whether another job has told the same of all of them.
     fn is_known(&mut self, event: &Event) -> bool {
         match event {
-            Event::Joined { prover, name } => {
+            Event::Joined { prover, name, .. } => {
                 let before = self.provers.insert(*prover, name.clone());
                 before.is_some_and(|before| before == *name)
             }
@@ -217,7 +217,7 @@ impl Lines {
             }
             Event::Idle { prover, task } => self.leaves(*prover, (index, *task)),
             Event::Started { prover, task } => self.starts(*prover, (index, *task)),
-            Event::Joined { prover, name } => {
+            Event::Joined { prover, name, .. } => {
                 self.at.remove(prover);
                 self.provers.joined(*prover, name);
             }
@@ -340,6 +340,7 @@ fn footer_style(start: Instant) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use myriad_core::{Arities, Peer};
     use myriad_engine::worker::Usage;
 
     use super::*;
@@ -357,6 +358,7 @@ mod tests {
         let mut several = silent();
         let joined = |name: &str| Event::Joined {
             prover: 0,
+            peer: Peer([0; 32]),
             name: name.into(),
         };
         let text = || "suspended".to_owned();
@@ -380,6 +382,7 @@ mod tests {
             segments,
             provers: 2,
             reused: 1,
+            kept: Vec::new(),
         };
         let done = |task| Event::Done {
             prover: 0,
@@ -394,8 +397,14 @@ mod tests {
             instructions: 1,
             segments: 6,
             nodes: 3,
+            arities: Arities {
+                leaf: 4,
+                internal_for_leaf: 3,
+                internal_recursive: 3,
+            },
             provers: 2,
             reused: 2,
+            kept: Vec::new(),
             public_values: Vec::new(),
         });
         assert_eq!(count.text(), "3/10 tasks of 6 segments");

@@ -3,6 +3,7 @@
 //! Everything that proves is in [`prove`], one test at a time, since each proof takes all cores for
 //! minutes.
 
+mod api_keys;
 mod bad_input;
 mod bench;
 mod block;

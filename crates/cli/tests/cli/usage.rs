@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{DONE, FAILED, USAGE, finish, guest, myriad, run};
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 28] = [
     &["demo"],
     &["prove"],
     &["verify"],
@@ -22,6 +22,10 @@ const COMMANDS: [&[&str]; 24] = [
     &["jobs", "cancel"],
     &["jobs", "resume"],
     &["jobs", "gc"],
+    &["keys"],
+    &["keys", "add"],
+    &["keys", "list"],
+    &["keys", "revoke"],
     &["prover"],
     &["status"],
     &["bootstrap"],

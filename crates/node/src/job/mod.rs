@@ -7,7 +7,7 @@ mod tree_choice;
 
 use std::{path::PathBuf, time::Duration};
 
-use myriad_core::{Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
+use myriad_core::{Arities, Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
     FinalForm, Input, Loaded, MemoryBudget,
     worker::{Usage, WorkerConfig, WorkerError},
@@ -142,6 +142,8 @@ pub enum Event {
         provers: usize,
         /// How many of them an earlier run has left done.
         reused: usize,
+        /// Those of them that no earlier event has named.
+        kept: Vec<TaskId>,
     },
     /// The work is known.
     Planned {
@@ -149,10 +151,14 @@ pub enum Event {
         segments: usize,
         /// Nodes of the aggregation tree, without the final proof.
         nodes: usize,
+        /// The shape of that tree.
+        arities: Arities,
         /// Engine children that will run side by side, or the provers that are reckoned with.
         provers: usize,
         /// Tasks that an earlier run has done.
         reused: usize,
+        /// Those tasks, in order.
+        kept: Vec<TaskId>,
         /// The public values that the program reveals.
         public_values: Vec<u8>,
     },
@@ -160,6 +166,7 @@ pub enum Event {
     Joined {
         /// The engine child or peer, from 0, as in all later events.
         prover: usize,
+        peer: Peer,
         name: String,
     },
     /// A peer is gone.

@@ -107,6 +107,7 @@ impl Outset {
             store: Arc::clone(&self.store),
             plan,
             tree,
+            arities,
             costs,
             keys,
             final_form: self.final_form,

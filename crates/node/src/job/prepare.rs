@@ -48,6 +48,7 @@ pub(crate) struct Prepared {
     pub store: Arc<Store>,
     pub plan: Plan,
     pub tree: Tree,
+    pub arities: Arities,
     /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
     /// The key under which the proof of each task is stored.
@@ -158,8 +159,10 @@ impl Prepared {
             instructions: self.plan.instructions,
             segments: self.plan.segments.len(),
             nodes: self.tree.node_count(),
+            arities: self.arities,
             provers: hands.children,
             reused: self.done.len(),
+            kept: self.done.keys().copied().collect(),
             public_values: self.plan.public_values.clone(),
         }
     }
@@ -272,6 +275,11 @@ impl Prepared {
                 instructions: 0,
             },
             tree,
+            arities: Arities {
+                leaf: 2,
+                internal_for_leaf: 2,
+                internal_recursive: 2,
+            },
             costs: Vec::new(),
             keys: HashMap::new(),
             final_form,

@@ -77,6 +77,10 @@ pub struct Record {
     #[serde(rename = "openvm_toml")]
     program_config: Option<Part>,
     input: Part,
+    /// The endings of the names of the proof's file and of its baseline's. None in records of older
+    /// builds, and of jobs that are not done.
+    #[serde(default)]
+    endings: Option<(String, Option<String>)>,
     /// Tasks that are done, and all; none before the job is planned.
     pub done: usize,
     pub tasks: Option<usize>,
@@ -270,7 +274,7 @@ impl Jobs {
     }
 
     /// Whether a process works on a job: it holds the journal.
-    fn is_running(&self, id: JobId) -> bool {
+    pub fn is_running(&self, id: JobId) -> bool {
         File::open(journal_path(&self.data_dir, id))
             .is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
@@ -375,6 +379,26 @@ impl Jobs {
 }
 
 impl Record {
+    /// The final proof of a job that is done, and the baseline that its tool wants beside it, if it
+    /// wants one. None if the job is not done, or if an older build has made it. A file may have
+    /// been removed since.
+    pub fn proof_files(&self) -> Option<(PathBuf, Option<PathBuf>)> {
+        if self.state != State::Done {
+            return None;
+        }
+        let (proof, baseline) = self.endings.as_ref()?;
+        let is_file = |ending: &str| {
+            let name = format!("{}.{ending}", self.name);
+            // A record may be damaged, and names a file of that folder alone.
+            (Path::new(&name).file_name()? == name.as_str()).then(|| self.out_dir.join(name))
+        };
+        let baseline = match baseline {
+            Some(ending) => Some(is_file(ending)?),
+            None => None,
+        };
+        Some((is_file(proof)?, baseline))
+    }
+
     /// The program, its configuration and the input.
     fn files(&self) -> impl Iterator<Item = BlobRef> + '_ {
         [

@@ -20,6 +20,8 @@ pub(crate) struct Recorder<O> {
     done: usize,
     written: Instant,
     observer: O,
+    /// See [`Record::proof_files`].
+    endings: (String, Option<String>),
 }
 
 impl<O: Observer> Recorder<O> {
@@ -38,7 +40,7 @@ impl<O: Observer> Recorder<O> {
         if heeds_requests {
             jobs.forget_cancel(id)?;
         }
-        let text = job.program_config.as_ref();
+        let (text, engine) = (job.program_config.as_ref(), &options.worker.engine);
         let before = jobs.record(id).ok();
         let beginning = store::beginning(&options.data_dir)?;
         let mut record = Record {
@@ -55,7 +57,7 @@ impl<O: Observer> Recorder<O> {
             heeds_requests,
             final_form: options.final_form,
             fleet: options.fleet,
-            engine: options.worker.engine.id.name,
+            engine: engine.id.name,
             verify: job.verify.clone(),
             program: blobs.put(&job.image)?.into(),
             program_config: text
@@ -63,6 +65,7 @@ impl<O: Observer> Recorder<O> {
                 .transpose()?
                 .map(Part::from),
             input: blobs.put(&job.input.encode())?.into(),
+            endings: None,
             done: 0,
             tasks: None,
         };
@@ -78,6 +81,7 @@ impl<O: Observer> Recorder<O> {
             done: 0,
             written: Instant::now(),
             observer,
+            endings: (engine.proof_ending.into(), engine.baseline_ending.map(Into::into)),
         })
     }
 
@@ -131,6 +135,7 @@ impl<O: Observer> Observer for Recorder<O> {
             }
             Event::Finished => {
                 self.record.state = State::Done;
+                self.record.endings = Some(self.endings.clone());
                 self.write();
             }
             _ => {}

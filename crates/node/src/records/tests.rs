@@ -1,6 +1,6 @@
 //! Records are kept, resumed from, cleaned up, and read where they are damaged.
 
-use myriad_core::TaskId;
+use myriad_core::{Arities, TaskId};
 use myriad_engine::{
     FinalForm, Loaded, MemoryBudget,
     worker::{Usage, WorkerConfig},
@@ -60,8 +60,14 @@ fn planned() -> Event {
         instructions: 10,
         segments: 2,
         nodes: 3,
+        arities: Arities {
+            leaf: 4,
+            internal_for_leaf: 3,
+            internal_recursive: 3,
+        },
         provers: 1,
         reused: 1,
+        kept: vec![TaskId::Segment(0)],
         public_values: Vec::new(),
     }
 }
@@ -114,6 +120,27 @@ fn a_job_can_be_cancelled_and_begun_again() {
     assert_eq!(jobs.record(FIRST).unwrap().state, State::Done);
     jobs.cancel(FIRST, Duration::ZERO).unwrap();
     assert_eq!(jobs.record(FIRST).unwrap().state, State::Done, "it was too late");
+}
+
+#[test]
+fn a_job_that_is_done_names_its_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    drop(begin(dir.path(), FIRST, "first", &[planned()]));
+    assert_eq!(jobs.record(FIRST).unwrap().proof_files(), None, "not done");
+    drop(begin(dir.path(), FIRST, "first", &[planned(), Event::Finished]));
+    let out = dir.path().join("out");
+    let files = (
+        out.join("first.pretended.proof"),
+        Some(out.join("first.pretended.baseline")),
+    );
+    let mut record = jobs.record(FIRST).unwrap();
+    assert_eq!(record.proof_files(), Some(files));
+    record.name = "../first".into();
+    assert_eq!(record.proof_files(), None, "it is not in that folder");
+    record.name = "first".into();
+    record.endings = None;
+    assert_eq!(record.proof_files(), None, "an older build has made it");
 }
 
 #[test]

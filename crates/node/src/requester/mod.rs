@@ -52,7 +52,7 @@ use myriad_net::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
-pub use driver::{Driver, Entered, Jobs, NewJob, Withdrawal};
+pub use driver::{Driver, Entered, Jobs, NewJob, OVERVIEW_MAX, Overview, PeerRegard, PeerView, Withdrawal};
 pub use queue::{JOBS_MAX, Limits};
 pub use service::{Canceller, JobHandle, Refused, Service, Submission};
 

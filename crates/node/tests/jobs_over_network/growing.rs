@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     holding::until,
-    testbed::{Grows, costs, node_proof},
+    testbed::{ARITIES, Grows, costs, node_proof},
     *,
 };
 
@@ -44,6 +44,7 @@ impl Planner {
             segments: self.known as usize,
             provers: 1,
             reused: done.len(),
+            kept: done.iter().map(|&(task, _)| task).collect(),
         };
         let cut = Growth::Cut {
             costs: costs(more as usize, TASK),
@@ -76,8 +77,10 @@ fn planned(tree: &Tree) -> Event {
         instructions: u64::from(tree.segments()) * 1000,
         segments: tree.segments() as usize,
         nodes: tree.node_count(),
+        arities: ARITIES,
         provers: 1,
         reused: 0,
+        kept: Vec::new(),
         public_values: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ mod growing;
 mod holding;
 mod link;
 mod malicious;
+mod overview;
 mod receipts;
 mod rotting;
 mod several;

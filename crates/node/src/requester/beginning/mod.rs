@@ -433,11 +433,13 @@ impl Forward<'_> {
         self.knowledge.grow(segments);
         self.known += segments.len();
         self.instructions += segments.iter().map(|segment| segment.num_insns).sum::<u64>();
+        let kept = done.keys().copied().collect();
         self.done.extend(done);
         let event = Event::Cut {
             segments: self.known,
             provers: self.beginning.hands.children,
             reused: self.done.len(),
+            kept,
         };
         Ok((costs, left, event))
     }

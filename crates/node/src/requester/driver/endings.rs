@@ -16,7 +16,7 @@ use super::{
     of_job::OfJob, proofs::Proofs,
 };
 use crate::{
-    Event, RunError,
+    RunError,
     requester::{
         ServedJob,
         backend::{Ended, JobBackend},
@@ -95,8 +95,8 @@ impl<J: JobBackend> Driver<J> {
             ended,
         };
         self.jobs.insert(id, of_job);
-        for (prover, name) in self.places() {
-            self.show(id, &Event::Joined { prover, name });
+        for joined in self.joined() {
+            self.show(id, &joined);
         }
         let holders: Vec<Peer> = self.spreading.holders(id).collect();
         for peer in holders {

@@ -151,15 +151,19 @@ impl<J: JobBackend> Driver<J> {
         let (prover, is_new) = self.peers.place_or_new(peer);
         if is_new {
             let name = self.name(peer);
-            self.show_all(&Event::Joined { prover, name });
+            self.show_all(&Event::Joined { prover, peer, name });
         }
         prover
     }
 
-    /// The provers that have places, with their names.
-    pub(super) fn places(&self) -> Vec<(usize, String)> {
-        let places = self.peers.places();
-        places.map(|(peer, place)| (place, self.name(peer))).collect()
+    /// The provers that have places, as a job hears of them that begins.
+    pub(super) fn joined(&self) -> Vec<Event> {
+        let joined = |(peer, prover)| Event::Joined {
+            prover,
+            peer,
+            name: self.name(peer),
+        };
+        self.peers.places().map(joined).collect()
     }
 
     fn name(&self, peer: Peer) -> String {

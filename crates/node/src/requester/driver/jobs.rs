@@ -11,6 +11,7 @@ use tokio::sync::{
     oneshot,
 };
 
+use super::overview::Overview;
 use crate::{
     Observer, RunError,
     requester::{
@@ -52,6 +53,7 @@ pub(super) enum Command<J: JobBackend> {
         backend: J,
         ended: oneshot::Sender<Result<Ended<J>, RunError>>,
     },
+    Overview(oneshot::Sender<Overview>),
     Withdraw(JobId),
     WithdrawEntry(Entry),
 }
@@ -114,6 +116,13 @@ impl<J: JobBackend> Jobs<J> {
     /// an earlier run must not hear that there is no such job, only because it has not come yet.
     pub fn listen(&self) {
         self.tell(Command::Listen);
+    }
+
+    /// What the driver knows of its peers. There is no answer if it has ended.
+    pub fn overview(&self) -> oneshot::Receiver<Overview> {
+        let (asker, hears) = oneshot::channel();
+        self.tell(Command::Overview(asker));
+        hears
     }
 
     /// A job is about to have tasks. No other one of the same name may be there.

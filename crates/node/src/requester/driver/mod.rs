@@ -31,6 +31,7 @@ mod messages;
 mod of_job;
 mod outbox;
 mod outputs;
+mod overview;
 mod peer_book;
 mod proofs;
 mod receipt_book;
@@ -58,7 +59,6 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::jobs::{Entered, Jobs, NewJob, Withdrawal};
 use self::{
     completion::Completion,
     examiner::Examiner,
@@ -68,6 +68,10 @@ use self::{
     peer_book::PeerBook,
     receipt_book::ReceiptBook,
     trials::Trials,
+};
+pub use self::{
+    jobs::{Entered, Jobs, NewJob, Withdrawal},
+    overview::{OVERVIEW_MAX, Overview, PeerRegard, PeerView},
 };
 use super::{
     backend::{JobBackend, PeerBackend},
@@ -222,6 +226,7 @@ impl<J: JobBackend> Driver<J> {
                 backend,
                 ended,
             } => self.open(entry, *job, backend, ended),
+            Command::Overview(asker) => self.answer_overview(asker),
             Command::Withdraw(job) => self.withdraw(job),
             Command::WithdrawEntry(entry) => self.withdraw_entry(entry),
         }

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use super::{
-    Driver, Jobs, Joined, Withdrawal,
+    Driver, Jobs, Joined, Overview, Withdrawal,
     children::Children,
     engine_backend::EngineBackend,
     queue::{Limits, Place, Queue, Waiting},
@@ -309,6 +309,12 @@ impl Service {
             let _ = sender.send(outcome);
         });
         JobHandle { canceller, outcome }
+    }
+
+    /// The connected peers, and what they do. The loop that serves all jobs answers, so nobody
+    /// should ask more often than is looked at. None if the service has ended.
+    pub async fn overview(&self) -> Option<Overview> {
+        self.shared.jobs.overview().await.ok()
     }
 
     /// Ends all jobs that are not done, tells the provers, and waits until they have heard it.

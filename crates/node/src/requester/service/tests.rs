@@ -247,6 +247,25 @@ fn jobs_that_wait_are_cancelled_and_more_than_there_is_room_for_are_refused() {
     third.begins();
 }
 
+#[test]
+fn a_service_tells_of_its_peers_until_it_ends() {
+    let mut bench = Bench::new(Limits::default());
+    let service = bench.service.take().unwrap();
+    let overview = bench.runtime.block_on(service.overview()).unwrap();
+    assert_eq!((overview.connected, overview.leases), (0, 0));
+    assert!(overview.peers.is_empty());
+    service.shared.network.close();
+    let ended = async {
+        while service.overview().await.is_some() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    bench
+        .runtime
+        .block_on(async { timeout(PATIENCE, ended).await })
+        .expect("a service whose network has ended gives no answer");
+}
+
 /// The more important one is submitted last, with the others, and all of them are loaded by threads
 /// of their own.
 #[test]

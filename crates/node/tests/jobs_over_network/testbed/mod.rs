@@ -175,13 +175,14 @@ pub fn announcement(network: &Network, job: JobId) -> Announcement {
     }
 }
 
+pub const ARITIES: Arities = Arities {
+    leaf: 4,
+    internal_for_leaf: 3,
+    internal_recursive: 3,
+};
+
 pub fn tree(segments: u32) -> Tree {
-    let arities = Arities {
-        leaf: 4,
-        internal_for_leaf: 3,
-        internal_recursive: 3,
-    };
-    Tree::new(segments, arities)
+    Tree::new(segments, ARITIES)
 }
 
 /// Runs a job on a network that was started. Not `Send`, like an execution.

@@ -1,0 +1,22 @@
+//! The page of the service.
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Uri, header};
+use myriad_api::Kind;
+
+use super::{assets, errors::Refusal};
+use crate::page;
+
+/// `GET /` and the other files of the page.
+pub(super) async fn file(uri: Uri, headers: HeaderMap) -> Result<Response, Refusal> {
+    let file = page::file(uri.path())
+        .ok_or_else(|| Refusal::new(Kind::NotFound, "the page has no such file; it begins at /"))?;
+    let media_type = HeaderValue::from_static(file.media_type);
+    let mut response = assets::answer(media_type, Bytes::from_static(file.bytes), &file.etag, &headers);
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(page::CONTENT_SECURITY_POLICY),
+    );
+    Ok(response)
+}

@@ -1,0 +1,12 @@
+//! The service over HTTP, as its clients see it, well-behaved and other ones.
+
+mod client;
+mod done;
+mod hostile;
+mod noise;
+mod routes;
+mod site;
+mod streams;
+mod submissions;
+mod typed;
+mod uploads;
