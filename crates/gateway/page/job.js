@@ -162,7 +162,7 @@ function instead(title, text) {
   setHidden(byId('view'), true);
   const box = byId('nothing');
   setHidden(box, false);
-  box.replaceChildren(emptiness(title, text, ' ', h('a', { href: '/' }, 'All jobs')));
+  box.replaceChildren(emptiness('h1', title, text, ' ', h('a', { href: '/' }, 'All jobs')));
 }
 
 async function load() {

@@ -180,7 +180,7 @@ function showNothing(nothing) {
   setHidden(byId('legend'), nothing);
   if (!nothing || box.childElementCount > 0) return;
   const command = `curl -H "Authorization: Bearer $KEY" -F block=@block.json.gz ${location.origin}/v1/jobs`;
-  box.append(emptiness('No job is in work',
+  box.append(emptiness('h3', 'No job is in work',
     'Submit a block or a program, and its tree of proofs grows here. For example: ', h('code', { class: 'block' }, command)));
 }
 
