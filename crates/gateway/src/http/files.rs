@@ -103,13 +103,18 @@ pub(super) async fn answer(path: &Path, headers: &HeaderMap) -> Result<Response,
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     );
-    // Names of proofs are those of jobs, which have harmless letters; others are left out.
-    if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
-        && !name.contains(['"', '\\'])
-    {
+    if let Some(disposition) = disposition(&name) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);
     }
     Ok(response)
+}
+
+/// The name for browsers. Those of proofs are those of jobs, which have harmless letters; others are
+/// left out.
+fn disposition(name: &str) -> Option<HeaderValue> {
+    let is_harmless = !name.contains(['"', '\\']);
+    let text = format!("attachment; filename=\"{name}\"");
+    is_harmless.then(|| HeaderValue::from_str(&text).ok()).flatten()
 }
 
 fn value(text: &str) -> HeaderValue {

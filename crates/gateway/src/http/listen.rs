@@ -74,7 +74,8 @@ impl Server {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    drop(tracker.spawn(Arc::clone(&this).connection(stream, address.ip())))
+                    let connection = Arc::clone(&this).connection(stream, address.ip());
+                    tracker.spawn(connection);
                 }
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {

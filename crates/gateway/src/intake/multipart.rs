@@ -290,8 +290,10 @@ mod tests {
 
     use super::*;
 
+    type Parts = Vec<(Head, Vec<u8>)>;
+
     /// The parts of a body that comes in pieces of this size.
-    fn parts(body: &[u8], size: usize) -> Result<Option<Vec<(Head, Vec<u8>)>>, Malformed> {
+    fn parts(body: &[u8], size: usize) -> Result<Option<Parts>, Malformed> {
         let mut reader = Reader::new("multipart/form-data; boundary=B").unwrap().unwrap();
         let mut pieces = body.chunks(size);
         let mut parts = Vec::new();
