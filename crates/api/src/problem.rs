@@ -51,7 +51,7 @@ pub enum Kind {
     Invalid,
     /// 422: this idempotency key came with another submission before.
     KeyReused,
-    /// 429: the key's quota is used up.
+    /// 429: the key's quota is used up, or an address sends too many requests without a valid key.
     QuotaExceeded,
     /// 500: a fault of the service.
     Internal,
@@ -137,7 +137,7 @@ impl Kind {
             Self::Misdirected => "The request names another host",
             Self::Invalid => "The program, the input or the block is not valid",
             Self::KeyReused => "The idempotency key came with another submission before",
-            Self::QuotaExceeded => "The key's quota is used up",
+            Self::QuotaExceeded => "The quota of the key or the address is used up",
             Self::Internal => "The service has a fault",
             Self::Unavailable => "The service has no room",
             Self::DiskFull => "The disk is full",

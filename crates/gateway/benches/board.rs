@@ -7,6 +7,7 @@
 use std::{
     fs,
     hint::black_box,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,11 +18,14 @@ use std::{
 use myriad_core::{Arities, JobId, TaskId, Tree};
 use myriad_gateway::board::{Board, Filter, NewEntry, Reporter, Stream};
 use myriad_node::{Event, Observer};
+use serde_json::json;
 
 const JOBS: u16 = 1000;
 const SEGMENTS: u32 = 3700;
 const READERS: usize = 1000;
-const EVENTS: u64 = 20_000;
+/// The ring of a job holds more than the first, and fewer than the second.
+const EVENTS: u64 = 2000;
+const TOO_MANY: u64 = 20_000;
 
 fn main() {
     let dir = tempfile::tempdir().unwrap();
@@ -29,14 +33,18 @@ fn main() {
     list(&board);
     let mut reporter = enter(&board, JOBS);
     tasks(&board, &mut reporter);
-    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(readers(&board, reporter));
     drop(board);
+    leave_records(dir.path());
     let since = Instant::now();
     let board = Board::open(dir.path()).unwrap();
     let took = since.elapsed();
     println!("opened with {} jobs on the disk: {took:?}", JOBS + 1);
-    drop(board);
+    show_lists(&board, "on the disk");
 }
 
 fn id(number: u16) -> JobId {
@@ -66,6 +74,10 @@ fn list(board: &Board) {
     }
     let each = since.elapsed() / u32::from(JOBS);
     println!("a job entered, with a durable note: {each:?}");
+    show_lists(board, "in mind");
+}
+
+fn show_lists(board: &Board, are: &str) {
     for limit in [50, 1000] {
         let filter = Filter {
             limit,
@@ -73,9 +85,25 @@ fn list(board: &Board) {
         };
         let (took, json) = best(|| serde_json::to_string(&board.list(&filter)).unwrap());
         println!(
-            "{limit} of {JOBS} jobs listed as JSON of {} KiB: {took:?}",
+            "{limit} of {JOBS} jobs {are} listed as JSON of {} KiB: {took:?}",
             json.len() >> 10
         );
+    }
+}
+
+/// Leaves the records of the jobs, as the node does.
+fn leave_records(dir: &Path) {
+    for number in 0..=JOBS {
+        let part = json!({ "blake3": "00".repeat(32), "bytes": 1 });
+        let record = json!({
+            "version": 1, "name": "block", "state": "open", "begun": 100, "updated": 100, "pid": 1,
+            "out_dir": "out", "memory_bytes": 1, "max_instructions": 1,
+            "fleet": { "kind": "network", "provers": 1 }, "engine": "pretended", "verify": "--program p",
+            "program": part, "input": part, "done": 4, "tasks": 6,
+        });
+        let folder = dir.join("jobs").join(id(number).to_string());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("job.json"), record.to_string()).unwrap();
     }
 }
 
@@ -164,32 +192,42 @@ async fn readers(board: &Board, mut reporter: Reporter) {
         "{READERS} readers: {} KiB more memory",
         subscribed.saturating_sub(memory) >> 10
     );
-    let tasks = all_tasks();
-    let since = Instant::now();
-    let told = tokio::task::spawn_blocking(move || {
-        for number in 0..EVENTS {
-            let task = tasks[number as usize % tasks.len()];
-            reporter.event(&done(0, task));
-        }
-        since.elapsed()
-    });
-    let told = told.await.unwrap();
     let all = EVENTS * reading.len() as u64;
-    while read.load(Ordering::Relaxed) < all && since.elapsed() < told + Duration::from_secs(10) {
+    let since = Instant::now();
+    let (reporter, told) = tell(reporter, EVENTS).await;
+    while read.load(Ordering::Relaxed) < all {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     println!(
-        "{EVENTS} events to {} that read and {} that do not: {:?} for an event to be told, {} events read by {:?}, {} KiB more memory",
+        "{EVENTS} events to {} that read and {} that do not: {:?} for an event to be told, all {all} read after {:?}",
         reading.len(),
         idle.len(),
         told / EVENTS as u32,
-        read.load(Ordering::Relaxed),
         since.elapsed(),
+    );
+    reading.iter().for_each(tokio::task::JoinHandle::abort);
+    let (_, told) = tell(reporter, TOO_MANY).await;
+    println!(
+        "{TOO_MANY} events to those that do not: {:?} for an event to be told; {} KiB more memory after all",
+        told / TOO_MANY as u32,
         resident().saturating_sub(subscribed) >> 10
     );
     let mut late = idle.pop().unwrap();
     println!("one that did not read gets: {}", late.next().await.name);
-    reading.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Has so many events happen, and says how long that took.
+async fn tell(mut reporter: Reporter, events: u64) -> (Reporter, Duration) {
+    let tasks = all_tasks();
+    let told = tokio::task::spawn_blocking(move || {
+        let since = Instant::now();
+        for number in 0..events {
+            reporter.event(&done(0, tasks[number as usize % tasks.len()]));
+        }
+        let took = since.elapsed();
+        (reporter, took)
+    });
+    told.await.unwrap()
 }
 
 /// The shortest of several runs.

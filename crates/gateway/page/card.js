@@ -52,7 +52,8 @@ export class Progress {
     setAttribute(this.bar, 'aria-valuenow', String(Math.floor(share * 100)));
     const left = remaining(model, now);
     setText(this.left, this.time(model, now, left));
-    const due = deadline(job, now, left);
+    // Of a job without a proof, the deadline says nothing any more.
+    const due = isOver(job.state) && job.state !== 'done' ? null : deadline(job, now, left);
     setHidden(this.due, !due);
     if (!due) return;
     setClass(this.due, 'bad', due.late || due.willBeLate);

@@ -132,7 +132,13 @@ export class Connection {
   }
 }
 
-/** A message where there is nothing else to show. @param {string} title @param {...(string | Node)} text */
-export function emptiness(title, ...text) {
-  return h('div', { class: 'empty' }, h('h3', {}, title), h('p', {}, ...text));
+/**
+ * A message where there is nothing else to show.
+ *
+ * @param {'h1' | 'h3'} heading
+ * @param {string} title
+ * @param {...(string | Node)} text
+ */
+export function emptiness(heading, title, ...text) {
+  return h('div', { class: 'empty' }, h(heading, {}, title), h('p', {}, ...text));
 }

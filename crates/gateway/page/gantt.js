@@ -209,8 +209,12 @@ export class Gantt {
     context.fillText(name, x + 5, top + BAR / 2 + 0.5);
   }
 
+  /** Every few seconds: all attempts are added up. */
   summarise() {
-    const { lanes } = this.model;
+    const { lanes, job, version } = this.model;
+    const moment = `${version} ${lanes.length} ${job.state} ${Math.floor(this.until / 3000)}`;
+    if (moment === this.summarised) return;
+    this.summarised = moment;
     if (lanes.length === 0) {
       setText(this.summary, 'No machine has taken a task yet.');
       return;

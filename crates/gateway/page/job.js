@@ -97,7 +97,6 @@ class View {
     setText(byId('sub'), subtitle(job));
     this.progress.show(model, now());
     this.tree.tick();
-    this.gantt.paint();
     showSlow(byId('slow'), atWork(model, now()), model, 5);
     setText(byId('pace'), pace(model));
     showFacts(byId('facts'), job);
@@ -106,7 +105,9 @@ class View {
     const share = job.state === 'proving' ? `${percent(job.progress.done, job.progress.tasks)} · ` : `${STATES[job.state] ?? ''} · `;
     document.title = `${share}${name} · Myriad`;
     if (this.watch.error) setText(byId('pace'), `The tasks cannot be shown: ${clean(this.watch.error, 200)}`);
-    this.tables();
+    // Spread over the second, so that no frame has all of it.
+    setTimeout(() => this.gantt.paint(), 300);
+    setTimeout(() => this.tables(), 600);
   }
 
   /** Tables cost nothing until they are opened. */
@@ -162,7 +163,7 @@ function instead(title, text) {
   setHidden(byId('view'), true);
   const box = byId('nothing');
   setHidden(box, false);
-  box.replaceChildren(emptiness(title, text, ' ', h('a', { href: '/' }, 'All jobs')));
+  box.replaceChildren(emptiness('h1', title, text, ' ', h('a', { href: '/' }, 'All jobs')));
 }
 
 async function load() {

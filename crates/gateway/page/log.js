@@ -66,7 +66,10 @@ export class EventLog {
   /** @param {number} at @param {string} text @param {string} kind the type of the event */
   add(at, text, kind) {
     if (text === '') return;
-    this.lines.unshift({ at, text, kind });
+    // What documents tell of the past may come after the first events.
+    let place = 0;
+    while (place < this.lines.length && this.lines[place].at > at) place += 1;
+    this.lines.splice(place, 0, { at, text, kind });
     if (this.lines.length > KEPT) {
       // What is rare is kept longest.
       const last = this.lines.findLastIndex((line) => ROUTINE.has(line.kind));

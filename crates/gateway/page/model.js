@@ -89,10 +89,13 @@ export class JobModel {
   /** Attempts that came to nothing, apart from copies of tasks that another machine had done. */
   countTroubles() {
     this.troubles.fill(0);
+    // What was at work when the job ended did not fail.
+    const over = this.job.ended_ms ?? Infinity;
     for (const { attempts } of this.lanes) {
       for (const { place, how, end } of attempts) {
         const made = this.made.get(place);
-        if (how !== null && how !== 'accepted' && !(made && made.end <= end)) this.addTrouble(place);
+        const useless = (made && made.end <= end) || end >= over;
+        if (how !== null && how !== 'accepted' && !useless) this.addTrouble(place);
       }
     }
   }

@@ -1,8 +1,7 @@
 /** The page `/`: what the service does now. */
 
-import { get } from './api.js';
+import { get, jobPage } from './api.js';
 import { chip, JobCard } from './card.js';
-import { jobPage } from './api.js';
 import { Connection, emptiness } from './connection.js';
 import { announce, byId, h, setHidden, setText } from './dom.js';
 import { atWork, deadline, remaining } from './estimate.js';
@@ -180,7 +179,7 @@ function showNothing(nothing) {
   setHidden(byId('legend'), nothing);
   if (!nothing || box.childElementCount > 0) return;
   const command = `curl -H "Authorization: Bearer $KEY" -F block=@block.json.gz ${location.origin}/v1/jobs`;
-  box.append(emptiness('No job is in work',
+  box.append(emptiness('h3', 'No job is in work',
     'Submit a block or a program, and its tree of proofs grows here. For example: ', h('code', { class: 'block' }, command)));
 }
 
@@ -195,6 +194,7 @@ function headline() {
   const title = byId('headline');
   const sub = byId('subline');
   const leader = working.find((model) => model.job.state === 'proving');
+  document.body.classList.toggle('unread', !loaded && failure !== '');
   if (!loaded) {
     setText(title, failure ? 'The service cannot be asked' : 'Asking the service …');
     setText(sub, failure ? clean(failure, 300) : '');
@@ -210,7 +210,8 @@ function headline() {
   setText(title, live.size === 1
     ? `${STATES[[...live.values()][0].state]} ${clean([...live.values()][0].name, 60)}`
     : `${counted(live.size, 'job')} in work`);
-  setText(sub, points(working).join(' · '));
+  const line = points(working).join(' · ');
+  setText(sub, line.charAt(0).toUpperCase() + line.slice(1));
   const done = leader ? `${percent(leader.job.progress.done, leader.job.progress.tasks)} · ` : '';
   document.title = `${done}${live.size === 1 ? clean([...live.values()][0].name, 40) : counted(live.size, 'job')} · Myriad`;
 }

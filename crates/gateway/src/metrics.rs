@@ -86,7 +86,11 @@ impl Metrics {
     pub(crate) fn new(build: &str, started_ms: u64) -> Self {
         let mut registry = Registry::with_prefix("myriad");
         let version = build.rsplit(' ').next().unwrap_or(build).to_owned();
-        registry.register("build", "The build of the service", Info::new(vec![("version", version)]));
+        registry.register(
+            "build",
+            "The build of the service",
+            Info::new(vec![("version", version)]),
+        );
         let started: Gauge<f64, AtomicU64> = Gauge::default();
         started.set(started_ms as f64 / 1000.0);
         registry.register_with_unit(
@@ -173,7 +177,11 @@ impl Metrics {
 impl Levels {
     fn register(&self, registry: &mut Registry) {
         registry.register("jobs", "Jobs that are known, by state", self.jobs.clone());
-        registry.register("tasks_running", "Tasks that are being made", self.tasks_running.clone());
+        registry.register(
+            "tasks_running",
+            "Tasks that are being made",
+            self.tasks_running.clone(),
+        );
         registry.register(
             "tasks_accepted",
             "Tasks whose proofs were accepted since the start",
@@ -181,26 +189,48 @@ impl Levels {
         );
         registry.register("peers", "Peers that are connected", self.peers.clone());
         let bytes = [
-            ("blob_received", "Bytes of programs, inputs and proofs that came from peers", &self.received),
-            ("blob_sent", "Bytes of programs, inputs and proofs that went to peers", &self.sent),
+            (
+                "blob_received",
+                "Bytes of programs, inputs and proofs that came from peers",
+                &self.received,
+            ),
+            (
+                "blob_sent",
+                "Bytes of programs, inputs and proofs that went to peers",
+                &self.sent,
+            ),
         ];
         for (name, what, counter) in bytes {
             registry.register_with_unit(name, what, Unit::Bytes, counter.clone());
         }
         let bytes = [
-            ("disk_free", "Bytes that the data folder's file system has left", &self.disk_free),
+            (
+                "disk_free",
+                "Bytes that the data folder's file system has left",
+                &self.disk_free,
+            ),
             ("disk_size", "Bytes of the data folder's file system", &self.disk),
         ];
         for (name, what, gauge) in bytes {
             registry.register_with_unit(name, what, Unit::Bytes, gauge.clone());
         }
-        registry.register("event_streams", "Streams of events that are open", self.streams.clone());
-        registry.register("http_connections", "Connections that are open", self.connections.clone());
+        registry.register(
+            "event_streams",
+            "Streams of events that are open",
+            self.streams.clone(),
+        );
+        registry.register(
+            "http_connections",
+            "Connections that are open",
+            self.connections.clone(),
+        );
     }
 
     fn set(&self, now: &Now) {
         for (state, count) in JobState::ALL.into_iter().zip(now.jobs) {
-            let state = State { state: state.as_str() };
+            let state = State {
+                state: state.as_str(),
+            };
             self.jobs.get_or_create(&state).set(count);
         }
         for (gauge, value) in [
@@ -233,7 +263,12 @@ mod tests {
         let metrics = Metrics::new("myriad 0.1.0", 1500);
         let took = Duration::from_millis(3);
         metrics.request(&Method::GET, Some("/v1/jobs/{id}"), StatusCode::OK, took);
-        metrics.request(&Method::from_bytes(b"BREW").unwrap(), None, StatusCode::NOT_FOUND, took);
+        metrics.request(
+            &Method::from_bytes(b"BREW").unwrap(),
+            None,
+            StatusCode::NOT_FOUND,
+            took,
+        );
         metrics.uploaded(7);
         let mut now = Now {
             jobs: [0, 1, 2, 3, 4, 5, 6],

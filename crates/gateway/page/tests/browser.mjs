@@ -47,5 +47,5 @@ export async function settled(page) {
     const trees = [...document.querySelectorAll('.tree-summary')];
     return (loading?.hidden ?? true) && trees.every((tree) => tree.textContent !== '');
   });
-  await page.waitForTimeout(1200);
+  await page.waitForTimeout(500);
 }

@@ -72,7 +72,7 @@ const STATES = /** @type {Record<string, { headline: RegExp, job?: string }>} */
 
 for (const [scenario, expected] of Object.entries(STATES)) {
   test(`${scenario}: no complaint, no finding, no overflow`, async () => {
-    for (const look of LOOKS) {
+    for (const look of scenario === 'proving' ? LOOKS : [LOOKS[0], LOOKS[3]]) {
       await withPage(scenario, look, async ({ mock, page, complaints }) => {
         const where = `${scenario} ${look.width} ${look.scheme}`;
         const urls = expected.job ? [mock.url, jobUrl(mock)] : [mock.url];
@@ -82,17 +82,15 @@ for (const [scenario, expected] of Object.entries(STATES)) {
           assert.equal(await text(page, 'status-text'), 'Live', where);
           assert.deepEqual(await findings(page), [], where);
           assert.deepEqual(await overflow(page), [], where);
+          if (url === mock.url) assert.match(await text(page, 'headline'), expected.headline);
         }
         if (expected.job) {
           assert.equal(await text(page, 'state'), expected.job);
           for (const details of await page.locator('details').all()) await details.evaluate((one) => one.setAttribute('open', ''));
-          await page.waitForTimeout(1200);
+          await page.waitForTimeout(300);
           assert.deepEqual(await findings(page), [], `${where} with tables`);
           assert.deepEqual(await overflow(page), [], `${where} with tables`);
-          await page.goto(mock.url);
-          await settled(page);
         }
-        assert.match(await text(page, 'headline'), expected.headline);
         assert.deepEqual(complaints, [], where);
       });
     }
@@ -207,7 +205,7 @@ test('a private service is explained, and no key is asked for', () => withPage('
 test('an address of no job says so', () => withPage('done', {}, async ({ page, mock }) => {
   for (const [query, title] of [['', 'This address names no job'], ['?id=<script>', 'This address names no job'], [`?id=${'a'.repeat(64)}`, 'There is no such job']]) {
     await page.goto(`${mock.url}/job${query}`);
-    await page.waitForFunction((title) => document.querySelector('#nothing h3')?.textContent === title, title);
+    await page.waitForFunction((title) => document.querySelector('#nothing h1')?.textContent === title, title);
     assert.deepEqual(await findings(page), []);
   }
 }));
@@ -277,7 +275,7 @@ test('10,000 peers are searched and sorted', () => withPage('large', {}, async (
 }));
 
 test('hostile text stays text, and in its place', async () => {
-  for (const look of LOOKS) {
+  for (const look of [LOOKS[0], LOOKS[3]]) {
     await withPage('hostile', look, async ({ page, mock, complaints }) => {
       for (const url of [mock.url, jobUrl(mock), `${mock.url}/job?id=${mock.world.jobs[0].id}`, `${mock.url}/job?id=${mock.world.jobs[1].id}`]) {
         await page.goto(url);

@@ -85,8 +85,8 @@ pub(super) fn filter(uri: &Uri) -> Result<Filter, Refusal> {
             }
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                filter.limit =
-                    limit.ok_or_else(|| bad(format!("limit is {shown:?}; it is a number of 1 to {LIMIT_MAX}")))?;
+                filter.limit = limit
+                    .ok_or_else(|| bad(format!("limit is {shown:?}; it is a number of 1 to {LIMIT_MAX}")))?;
             }
             _ => {
                 let name: String = name.chars().take(60).collect();
@@ -108,10 +108,19 @@ mod tests {
         let of = |query: &str| filter(&format!("/v1/jobs{query}").parse().unwrap());
         let plain = of("").unwrap();
         assert_eq!((plain.state, plain.before, plain.limit), (None, None, LIMIT));
-        let all = of("?state=done&before=a%2Fb&limit=7").unwrap();
+        let cursor = format!("12-{}", "0".repeat(64));
+        let all = of(&format!("?state=done&before={cursor}&limit=7")).unwrap();
         assert_eq!(all.state, Some(JobState::Done));
-        assert_eq!((all.before.as_deref(), all.limit), (Some("a/b"), 7));
-        for wrong in ["?state=over", "?limit=0", "?limit=1001", "?limit=x", "?limit=-1", "?page=2"] {
+        assert_eq!((all.before, all.limit), (Some(cursor), 7));
+        for wrong in [
+            "?state=over",
+            "?limit=0",
+            "?limit=1001",
+            "?limit=x",
+            "?limit=-1",
+            "?page=2",
+            "?before=a%2Fb",
+        ] {
             let refusal = of(wrong).unwrap_err();
             assert_eq!(refusal.problem().kind, Kind::BadRequest, "{wrong}");
         }

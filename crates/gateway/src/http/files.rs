@@ -46,16 +46,21 @@ pub(super) async fn answer(path: &Path, headers: &HeaderMap) -> Result<Response,
         .unwrap_or("proof")
         .to_owned();
     let opened = spawn_blocking(move || open(&path)).await;
-    let (file, bytes, tag) = opened.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|error| {
-        tracing::warn!(%error, "the file of a proof cannot be read");
-        match error.kind() {
-            io::ErrorKind::NotFound => Refusal::new(
-                Kind::NotFound,
-                "the proof's file is not there any more; submit the job again",
-            ),
-            _ => Refusal::new(Kind::Internal, "the proof's file cannot be read; the service's log says why"),
-        }
-    })?;
+    let (file, bytes, tag) = opened
+        .unwrap_or_else(|e| Err(io::Error::other(e)))
+        .map_err(|error| {
+            tracing::warn!(%error, "the file of a proof cannot be read");
+            match error.kind() {
+                io::ErrorKind::NotFound => Refusal::new(
+                    Kind::NotFound,
+                    "the proof's file is not there any more; submit the job again",
+                ),
+                _ => Refusal::new(
+                    Kind::Internal,
+                    "the proof's file cannot be read; the service's log says why",
+                ),
+            }
+        })?;
     let is_known = headers
         .get(header::IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok())
@@ -66,7 +71,13 @@ pub(super) async fn answer(path: &Path, headers: &HeaderMap) -> Result<Response,
         response
     } else {
         match asked(headers, bytes, &tag) {
-            Asked::Whole => part(file, Range { first: 0, length: bytes }),
+            Asked::Whole => part(
+                file,
+                Range {
+                    first: 0,
+                    length: bytes,
+                },
+            ),
             Asked::Part(range) => {
                 let mut response = part(file, range);
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -92,13 +103,18 @@ pub(super) async fn answer(path: &Path, headers: &HeaderMap) -> Result<Response,
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     );
-    // Names of proofs are those of jobs, which have harmless letters; others are left out.
-    if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
-        && !name.contains(['"', '\\'])
-    {
+    if let Some(disposition) = disposition(&name) {
         headers.insert(header::CONTENT_DISPOSITION, disposition);
     }
     Ok(response)
+}
+
+/// The name for browsers. Those of proofs are those of jobs, which have harmless letters; others are
+/// left out.
+fn disposition(name: &str) -> Option<HeaderValue> {
+    let is_harmless = !name.contains(['"', '\\']);
+    let text = format!("attachment; filename=\"{name}\"");
+    is_harmless.then(|| HeaderValue::from_str(&text).ok()).flatten()
 }
 
 fn value(text: &str) -> HeaderValue {
@@ -222,7 +238,10 @@ mod tests {
     #[test]
     fn a_part_of_another_version_is_not_continued() {
         let headers = |version| {
-            HeaderMap::from_iter([(header::RANGE, value("bytes=1-")), (header::IF_RANGE, value(version))])
+            HeaderMap::from_iter([
+                (header::RANGE, value("bytes=1-")),
+                (header::IF_RANGE, value(version)),
+            ])
         };
         assert_eq!(asked(&headers("\"old\""), 10, "\"t\""), Asked::Whole);
         assert_ne!(asked(&headers("\"t\""), 10, "\"t\""), Asked::Whole);

@@ -9,22 +9,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt as _;
-use http_body_util::BodyExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, uri::Authority};
+use http_body_util::BodyExt as _;
 use myriad_api::{IDEMPOTENCY_KEY, Kind};
 use tokio::time::{Instant, timeout};
 
-use super::{
-    App,
-    errors::Refusal,
-    extract::Peer,
-};
+use super::{App, errors::Refusal, extract::Peer};
 use crate::keys::{self, Grant, Role};
 
 /// Browsers remember for so many seconds what an origin may ask.
 const CORS_AGE: &str = "600";
 /// What pages of the service may load: nothing of others.
-const CONTENT_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const CONTENT_POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// Most bytes, and most time, of a body that is read for nothing.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_secs(1);
@@ -86,7 +83,11 @@ fn check(app: &App, request: &mut Request) -> Result<(), Refusal> {
     }
     let named = named.unwrap_or_default();
     let is_ours = ["localhost", "127.0.0.1", "[::1]"].contains(&named.as_str())
-        || app.config.hosts.iter().any(|host| host.eq_ignore_ascii_case(&named));
+        || app
+            .config
+            .hosts
+            .iter()
+            .any(|host| host.eq_ignore_ascii_case(&named));
     if !is_ours {
         let named: String = named.chars().take(60).collect();
         return Err(Refusal::new(
@@ -128,7 +129,11 @@ async fn guarded(app: App, Peer(address): Peer, mut request: Request, next: Next
     let mut presented = request.headers().get_all(header::AUTHORIZATION).iter();
     let key = presented.next().map(HeaderValue::as_bytes);
     if presented.next().is_some() {
-        return Refusal::new(Kind::BadRequest, "the request has more than one header `Authorization`").into_response();
+        return Refusal::new(
+            Kind::BadRequest,
+            "the request has more than one header `Authorization`",
+        )
+        .into_response();
     }
     let needs_one = role == Role::Submit || app.config.private;
     match identified(&app, key, address, needs_one.then_some(role)) {

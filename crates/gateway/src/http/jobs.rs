@@ -72,7 +72,9 @@ impl super::Shared {
         if self.stage() != Stage::Serving {
             return Err(stopping());
         }
-        let content_type = headers.get(header::CONTENT_TYPE).map_or(Ok(""), HeaderValue::to_str);
+        let content_type = headers
+            .get(header::CONTENT_TYPE)
+            .map_or(Ok(""), HeaderValue::to_str);
         let content_type = content_type
             .map_err(|_| Refusal::new(Kind::BadRequest, "the header `Content-Type` is not ASCII"))?
             .to_owned();
@@ -83,13 +85,17 @@ impl super::Shared {
             .and_then(|length| length.to_str().ok()?.parse().ok());
         self.intake.check(announced)?;
         let grant = grant.ok_or_else(|| {
-            Refusal::new(Kind::Internal, "the request has passed without a key, which is a bug in myriad")
+            Refusal::new(
+                Kind::Internal,
+                "the request has passed without a key, which is a bug in myriad",
+            )
         })?;
         let owner = grant.name.clone();
         let jobs = self.intake.jobs.count_of(&owner) as u64;
         let keys = self.keys.clone();
         let admitted = spawn_blocking(move || keys.admit(&grant, jobs, announced)).await;
-        let admission = admitted.map_err(|_| Refusal::new(Kind::Internal, "a bug in myriad ended this request"))??;
+        let admission =
+            admitted.map_err(|_| Refusal::new(Kind::Internal, "a bug in myriad ended this request"))??;
         let sender = Sender {
             owner,
             idempotency_key,

@@ -73,7 +73,10 @@ impl Server {
                 _ = stage.wait_for(|stage| *stage == Stage::Closing) => break,
             };
             match accepted {
-                Ok((stream, address)) => drop(tracker.spawn(Arc::clone(&this).connection(stream, address.ip()))),
+                Ok((stream, address)) => {
+                    let connection = Arc::clone(&this).connection(stream, address.ip());
+                    tracker.spawn(connection);
+                }
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "no connection can be taken");

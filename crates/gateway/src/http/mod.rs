@@ -61,7 +61,9 @@ pub enum ServeError {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("the service cannot listen on {address}: {reason}; choose another address, or end what has this one")]
+    #[error(
+        "the service cannot listen on {address}: {reason}; choose another address, or end what has this one"
+    )]
     Listen { address: SocketAddr, reason: io::Error },
 }
 

@@ -104,9 +104,9 @@ fn of_operation(operation: &Operation, private: bool) -> Value {
     }
     // Kinds with the same status share their place.
     for kind in operation.all_problems() {
-        let answer = responses.entry(kind.status().to_string()).or_insert_with(|| {
-            json!({"description": "", "content": {MEDIA_TYPE: {"schema": schema("Problem")}}})
-        });
+        let answer = responses.entry(kind.status().to_string()).or_insert_with(
+            || json!({"description": "", "content": {MEDIA_TYPE: {"schema": schema("Problem")}}}),
+        );
         let said = answer["description"].as_str().unwrap_or_default();
         let separator = if said.is_empty() { "" } else { "; " };
         answer["description"] = format!("{said}{separator}{}: {}", kind.as_str(), kind.title()).into();
@@ -140,8 +140,16 @@ fn of_parameter(parameter: &Parameter) -> Value {
         Parameter::Id => ("id", "path", "The job's id: 64 digits of lower-case hex."),
         Parameter::Kind => ("kind", "path", "The kind of a problem."),
         Parameter::State => ("state", "query", "Only jobs in this state."),
-        Parameter::Before => ("before", "query", "The `next` of the part of the list before this one."),
-        Parameter::Limit => ("limit", "query", "The most jobs, 1 to 1,000; 100 if it is not given."),
+        Parameter::Before => (
+            "before",
+            "query",
+            "The `next` of the part of the list before this one.",
+        ),
+        Parameter::Limit => (
+            "limit",
+            "query",
+            "The most jobs, 1 to 1,000; 100 if it is not given.",
+        ),
         Parameter::IdempotencyKey => (
             IDEMPOTENCY_KEY,
             "header",

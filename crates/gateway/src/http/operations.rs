@@ -119,7 +119,11 @@ const fn other(status: u16, what: &'static str, media_type: Option<&'static str>
 
 const FILE: &[Answer] = &[
     other(200, "The file.", Some("application/octet-stream")),
-    other(206, "The range of the file that was asked for.", Some("application/octet-stream")),
+    other(
+        206,
+        "The range of the file that was asked for.",
+        Some("application/octet-stream"),
+    ),
     other(304, "The client has this version of the file.", None),
 ];
 const EVENTS: &[Answer] = &[Answer {
@@ -160,14 +164,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
     )
     .takes(&[Parameter::State, Parameter::Before, Parameter::Limit])
     .answers(&[json(200, "A part of the list.", "JobList")]),
-    Operation::new("job", ("GET", "/v1/jobs/{id}"), Access::Read, "Says how far a job is")
-        .takes(&[Parameter::Id])
-        .answers(&[json(200, "The job.", "Job")])
-        .fails(&[Kind::NotFound]),
-    Operation::new("cancel", ("DELETE", "/v1/jobs/{id}"), Access::Submit, "Cancels a job")
-        .takes(&[Parameter::Id])
-        .answers(&[json(202, "The job as it is: it ends soon.", "Job")])
-        .fails(&[Kind::NotFound, Kind::Conflict]),
+    Operation::new(
+        "job",
+        ("GET", "/v1/jobs/{id}"),
+        Access::Read,
+        "Says how far a job is",
+    )
+    .takes(&[Parameter::Id])
+    .answers(&[json(200, "The job.", "Job")])
+    .fails(&[Kind::NotFound]),
+    Operation::new(
+        "cancel",
+        ("DELETE", "/v1/jobs/{id}"),
+        Access::Submit,
+        "Cancels a job",
+    )
+    .takes(&[Parameter::Id])
+    .answers(&[json(202, "The job as it is: it ends soon.", "Job")])
+    .fails(&[Kind::NotFound, Kind::Conflict]),
     Operation::new(
         "tasks",
         ("GET", "/v1/jobs/{id}/tasks"),
@@ -213,14 +227,29 @@ pub(super) const OPERATIONS: &[Operation] = &[
     .takes(&[Parameter::LastEventId])
     .answers(EVENTS)
     .fails(&[Kind::Unavailable]),
-    Operation::new("peers", ("GET", "/v1/peers"), Access::Read, "Lists the connected peers")
-        .answers(&[json(200, "The peers.", "Peers")])
-        .fails(&[Kind::Unavailable]),
-    Operation::new("service", ("GET", "/v1/service"), Access::Read, "Says what the service is and does")
-        .answers(&[json(200, "The service.", "Service")])
-        .fails(&[Kind::Unavailable]),
-    Operation::new("healthz", ("GET", "/healthz"), Access::Open, "Says that the process lives")
-        .answers(&[other(200, "It lives.", Some("text/plain"))]),
+    Operation::new(
+        "peers",
+        ("GET", "/v1/peers"),
+        Access::Read,
+        "Lists the connected peers",
+    )
+    .answers(&[json(200, "The peers.", "Peers")])
+    .fails(&[Kind::Unavailable]),
+    Operation::new(
+        "service",
+        ("GET", "/v1/service"),
+        Access::Read,
+        "Says what the service is and does",
+    )
+    .answers(&[json(200, "The service.", "Service")])
+    .fails(&[Kind::Unavailable]),
+    Operation::new(
+        "healthz",
+        ("GET", "/healthz"),
+        Access::Open,
+        "Says that the process lives",
+    )
+    .answers(&[other(200, "It lives.", Some("text/plain"))]),
     Operation::new(
         "readyz",
         ("GET", "/readyz"),
@@ -229,15 +258,39 @@ pub(super) const OPERATIONS: &[Operation] = &[
     )
     .answers(&[other(200, "It does.", Some("text/plain"))])
     .fails(&[Kind::Unavailable]),
-    Operation::new("metrics", ("GET", "/metrics"), Access::Read, "Figures for Prometheus")
-        .answers(&[other(200, "The figures, in OpenMetrics' text format.", Some("application/openmetrics-text"))]),
-    Operation::new("openapi", ("GET", "/openapi.json"), Access::Open, "This description")
-        .answers(&[other(200, "The description.", Some("application/json"))]),
-    Operation::new("docs", ("GET", "/docs"), Access::Open, "Leads to the viewer of this description")
-        .answers(&[other(308, "The viewer is at `/docs/`.", None)]),
+    Operation::new(
+        "metrics",
+        ("GET", "/metrics"),
+        Access::Read,
+        "Figures for Prometheus",
+    )
+    .answers(&[other(
+        200,
+        "The figures, in OpenMetrics' text format.",
+        Some("application/openmetrics-text"),
+    )]),
+    Operation::new(
+        "openapi",
+        ("GET", "/openapi.json"),
+        Access::Open,
+        "This description",
+    )
+    .answers(&[other(200, "The description.", Some("application/json"))]),
+    Operation::new(
+        "docs",
+        ("GET", "/docs"),
+        Access::Open,
+        "Leads to the viewer of this description",
+    )
+    .answers(&[other(308, "The viewer is at `/docs/`.", None)]),
     Operation::new("page", ("GET", "/"), Access::Open, "The page of the service").answers(PAGE),
-    Operation::new("problem", ("GET", "/problems/{kind}"), Access::Open, "Says what a kind of problem is")
-        .takes(&[Parameter::Kind])
-        .answers(&[other(200, "What the kind is.", Some("text/plain"))])
-        .fails(&[Kind::NotFound]),
+    Operation::new(
+        "problem",
+        ("GET", "/problems/{kind}"),
+        Access::Open,
+        "Says what a kind of problem is",
+    )
+    .takes(&[Parameter::Kind])
+    .answers(&[other(200, "What the kind is.", Some("text/plain"))])
+    .fails(&[Kind::NotFound]),
 ];

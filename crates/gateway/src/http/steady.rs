@@ -60,11 +60,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Steady<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Steady<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.judge(written, cx)
     }

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     response::Response,
 };
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     board::{Delivery, Stream, Subscription},
     intake::no_job,
+    keys::{Grant, Keys},
 };
 
 /// Events are put together up to this size.
@@ -36,31 +37,35 @@ pub(super) async fn of_job(
     State(app): State<App>,
     Peer(address): Peer,
     Id(id): Id,
+    grant: Option<Extension<Grant>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    answer(&app, address, Stream::Job(id), &headers)?.ok_or_else(|| no_job(id))
+    answer(&app, (address, grant), Stream::Job(id), &headers)?.ok_or_else(|| no_job(id))
 }
 
 /// `GET /v1/events`.
 pub(super) async fn of_all(
     State(app): State<App>,
     Peer(address): Peer,
+    grant: Option<Extension<Grant>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let answer = answer(&app, address, Stream::All, &headers)?;
+    let answer = answer(&app, (address, grant), Stream::All, &headers)?;
     Ok(answer.expect("the whole service is always there"))
 }
 
 fn answer(
     app: &App,
-    address: IpAddr,
+    (address, grant): (IpAddr, Option<Extension<Grant>>),
     of: Stream,
     headers: &HeaderMap,
 ) -> Result<Option<Response>, Refusal> {
     let place = app.streams.take(address).map_err(|full| {
         let most = match full {
             Full::All(most) => format!("{most} streams of events are open, which is the most"),
-            Full::OfAddress(most) => format!("{most} streams of events of this address are open, which is the most"),
+            Full::OfAddress(most) => {
+                format!("{most} streams of events of this address are open, which is the most")
+            }
         };
         Refusal::busy(format!("{most}; close some, or come again later"), COME_AGAIN)
     })?;
@@ -69,6 +74,7 @@ fn answer(
     };
     let events = Events {
         subscription,
+        key: grant.map(|Extension(grant)| (app.keys.clone(), grant)),
         _place: place,
         keep_alive: app.config.limits.keep_alive,
         stage: app.stage.subscribe(),
@@ -98,6 +104,8 @@ fn last_event_id(headers: &HeaderMap) -> Option<EventId> {
 
 struct Events {
     subscription: Subscription,
+    /// The key that the stream was asked for with.
+    key: Option<(Keys, Grant)>,
     _place: Place,
     keep_alive: Duration,
     stage: watch::Receiver<Stage>,
@@ -111,8 +119,15 @@ enum Part {
 }
 
 impl Events {
-    /// The next bytes; none at the end, when the service stops.
+    /// The next bytes; none at the end, when the service stops or the key is not valid any more.
     async fn next(&mut self) -> Option<String> {
+        if self
+            .key
+            .as_ref()
+            .is_some_and(|(keys, grant)| keys.is_stale(grant))
+        {
+            return None;
+        }
         match self.part {
             Part::First => {
                 self.part = Part::Events;

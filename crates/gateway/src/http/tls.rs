@@ -28,6 +28,16 @@ pub enum TlsError {
     },
 }
 
+impl TlsFiles {
+    /// Whether TLS can be spoken with these files.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), TlsError> {
+        acceptor(self).map(drop)
+    }
+}
+
 /// Reads the files.
 pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let unreadable = |path: &Path, reason| TlsError::Pem {

@@ -132,10 +132,9 @@ impl Jobs {
         };
         self.tasks
             .spawn(Arc::clone(self).watch(id, handle, expected_public_values));
-        let job = self
-            .board
-            .job(id)
-            .ok_or_else(|| Refusal::new(Kind::Internal, format!("job {id} was submitted and is not known")))?;
+        let job = self.board.job(id).ok_or_else(|| {
+            Refusal::new(Kind::Internal, format!("job {id} was submitted and is not known"))
+        })?;
         Ok(if was_there {
             Taken::Continued(job)
         } else {
@@ -150,10 +149,7 @@ impl Jobs {
 
     /// The folder of a job's proof. No two jobs have the same, whatever their names are.
     fn proofs_of(&self, id: JobId) -> PathBuf {
-        self.data_dir
-            .join("gateway")
-            .join("proofs")
-            .join(id.to_string())
+        self.data_dir.join("gateway").join("proofs").join(id.to_string())
     }
 
     /// Waits for the end of a job, and tells the board.

@@ -48,7 +48,10 @@ impl<K: Eq + Hash> Drop for Locked<K> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         // The guard has the lock, too.
         self.guard = None;
-        if locks.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if locks
+            .get(&self.key)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             locks.remove(&self.key);
         }
     }

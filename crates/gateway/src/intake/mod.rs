@@ -8,6 +8,7 @@
 //!
 //! What came whole is carried out, whether its client waits for the answer or not.
 
+mod body;
 mod idempotency;
 mod jobs;
 mod locks;
@@ -37,10 +38,11 @@ use crate::{
     Workshop,
     http::{Limits, Refusal, now_ms},
     intake::{
+        body::too_large,
         idempotency::{Before, Idempotency},
         locks::Locks,
         spool::{Spool, of_disk},
-        upload::{receive, too_large},
+        upload::receive,
     },
     keys::Admission,
 };
@@ -147,7 +149,11 @@ impl Intake {
     }
 
     /// Makes a job of an upload.
-    pub(crate) async fn submit(self: &Arc<Self>, sender: Sender, uploaded: Uploaded) -> Result<Taken, Refusal> {
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        sender: Sender,
+        uploaded: Uploaded,
+    ) -> Result<Taken, Refusal> {
         let place = Arc::clone(&self.preparing_queue)
             .try_acquire_owned()
             .map_err(|_| self.no_place())?;
@@ -202,7 +208,8 @@ impl Intake {
         let taken = entered.await.map_err(|_| Self::panicked())??;
         drop(admission);
         if let Some((owner, key)) = key {
-            self.remember(owner, key, submission, taken.job().id.clone()).await?;
+            self.remember(owner, key, submission, taken.job().id.clone())
+                .await?;
         }
         Ok(taken)
     }

@@ -149,7 +149,9 @@ impl Reader {
             .take_while(|byte| matches!(byte, b' ' | b'\t'))
             .count();
         if padding > HEAD_BYTES_MAX {
-            return Err(Malformed::new("the body has a boundary that does not end its line"));
+            return Err(Malformed::new(
+                "the body has a boundary that does not end its line",
+            ));
         }
         match self.kept.get(padding..padding + 2) {
             None => {}
@@ -163,7 +165,9 @@ impl Reader {
                 self.state = State::Head;
             }
             Some(_) => {
-                return Err(Malformed::new("the body has a boundary that does not end its line"));
+                return Err(Malformed::new(
+                    "the body has a boundary that does not end its line",
+                ));
             }
         }
         Ok(None)
@@ -225,7 +229,9 @@ fn head_of(head: &[u8]) -> Result<Head, Malformed> {
             _ => continue,
         };
         if place.replace(value).is_some() {
-            return Err(Malformed::new("a part's Content-Disposition says something twice"));
+            return Err(Malformed::new(
+                "a part's Content-Disposition says something twice",
+            ));
         }
     }
     let name = part.ok_or_else(|| Malformed::new("a part's Content-Disposition has no name"))?;
@@ -284,8 +290,10 @@ mod tests {
 
     use super::*;
 
+    type Parts = Vec<(Head, Vec<u8>)>;
+
     /// The parts of a body that comes in pieces of this size.
-    fn parts(body: &[u8], size: usize) -> Result<Option<Vec<(Head, Vec<u8>)>>, Malformed> {
+    fn parts(body: &[u8], size: usize) -> Result<Option<Parts>, Malformed> {
         let mut reader = Reader::new("multipart/form-data; boundary=B").unwrap().unwrap();
         let mut pieces = body.chunks(size);
         let mut parts = Vec::new();
@@ -327,11 +335,14 @@ mod tests {
 
     #[test]
     fn bodies_without_end_and_malformed_ones_are_no_bodies() {
-        assert_eq!(parts(b"--B\r\nContent-Disposition: form-data; name=a\r\n\r\n1", 4), Ok(None));
+        assert_eq!(
+            parts(b"--B\r\nContent-Disposition: form-data; name=a\r\n\r\n1", 4),
+            Ok(None)
+        );
         let long = [b"--B\r\n".as_slice(), &[b'a'; 5000]].concat();
         for body in [
             b"preamble".as_slice(),
-            b"--Bx",
+            b"--Bxx",
             b"--B\r\n\r\n",
             b"--B\r\nContent-Disposition: attachment; name=a\r\n\r\n",
             b"--B\r\nContent-Disposition: form-data; filename=a\r\n\r\n",
@@ -349,12 +360,25 @@ mod tests {
         for other in ["application/json", "", "multipart/mixed; boundary=a"] {
             assert!(Reader::new(other).unwrap().is_none(), "{other}");
         }
-        for bad in ["", "; boundary=", "; boundary=\"", "; boundary=\"a;\"", "; boundary=\"a \""] {
-            assert!(Reader::new(&format!("multipart/form-data{bad}")).is_err(), "{bad}");
+        for bad in [
+            "",
+            "; boundary=",
+            "; boundary=\"",
+            "; boundary=\"a;\"",
+            "; boundary=\"a \"",
+        ] {
+            assert!(
+                Reader::new(&format!("multipart/form-data{bad}")).is_err(),
+                "{bad}"
+            );
         }
         let long = format!("multipart/form-data; boundary={}", "a".repeat(71));
         assert!(Reader::new(&long).is_err());
-        assert!(Reader::new("Multipart/Form-Data; x=1; Boundary=\"a b\"").unwrap().is_some());
+        assert!(
+            Reader::new("Multipart/Form-Data; x=1; Boundary=\"a b\"")
+                .unwrap()
+                .is_some()
+        );
     }
 
     proptest! {

@@ -79,7 +79,10 @@ pub(crate) fn of_disk(what: &str, error: &io::Error) -> Problem {
             Kind::DiskFull,
             "the service's disk is full; try again when the operator has made room",
         ),
-        _ => Problem::new(Kind::Internal, format!("{what} failed; the service's log says why")),
+        _ => Problem::new(
+            Kind::Internal,
+            format!("{what} failed; the service's log says why"),
+        ),
     }
 }
 

@@ -5,20 +5,15 @@ use std::{
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use axum::body::Body;
-use bytes::Bytes;
-use http_body_util::BodyExt;
 use myriad_api::{JobRequest, Kind, Problem};
 use tempfile::TempDir;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, timeout},
-};
+use tokio::task::spawn_blocking;
 
 use super::{
+    body::{Pieces, bad, too_large},
     multipart::{Head, Malformed, Reader, Step},
     spool::{Spool, of_disk},
 };
@@ -160,81 +155,6 @@ pub(crate) async fn receive(
     Ok(parts.finish(bytes, admission)?)
 }
 
-/// The body, as fast as it has to come.
-struct Pieces<'a> {
-    body: Body,
-    limits: &'a Limits,
-    begun: Instant,
-    bytes: u64,
-    /// Away while a thread counts.
-    admission: Option<Admission>,
-    /// Bytes that are not counted yet.
-    uncounted: u64,
-}
-
-impl<'a> Pieces<'a> {
-    fn new(body: Body, limits: &'a Limits, admission: Admission) -> Self {
-        Self {
-            body,
-            limits,
-            begun: Instant::now(),
-            bytes: 0,
-            admission: Some(admission),
-            uncounted: 0,
-        }
-    }
-
-    /// Counts the bytes that came, in the quota of the key.
-    async fn count(&mut self) -> Result<(), Refusal> {
-        let mut admission = self.admission.take().ok_or_else(gone)?;
-        let bytes = std::mem::take(&mut self.uncounted);
-        let counted = spawn_blocking(move || admission.upload(bytes).map(|()| admission)).await;
-        self.admission = Some(counted.map_err(|_| gone())??);
-        Ok(())
-    }
-
-    async fn end(mut self) -> Result<(u64, Admission), Refusal> {
-        self.count().await?;
-        Ok((self.bytes, self.admission.take().ok_or_else(gone)?))
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        loop {
-            let stall = self.limits.stall;
-            let frame = timeout(stall, self.body.frame()).await.map_err(|_| {
-                bad(format!(
-                    "the upload has stalled for {} s; send it again",
-                    stall.as_secs_f32()
-                ))
-            })?;
-            let data = match frame {
-                None => return Ok(None),
-                Some(Err(_)) => return Err(bad("the body has ended early").into()),
-                Some(Ok(frame)) => frame.into_data(),
-            };
-            // Trailers are of no use.
-            let Ok(data) = data else { continue };
-            self.bytes += data.len() as u64;
-            if self.bytes > self.limits.upload_bytes {
-                return Err(too_large("the upload", self.limits.upload_bytes).into());
-            }
-            let enough = Duration::from_secs_f64(self.bytes as f64 / self.limits.upload_rate.max(1) as f64);
-            if self.begun.elapsed() > stall + enough {
-                let detail = format!(
-                    "the upload comes with less than {} bytes a second; send it by a faster connection",
-                    self.limits.upload_rate
-                );
-                return Err(bad(detail).into());
-            }
-            self.uncounted += data.len() as u64;
-            if self.uncounted >= WRITE_BYTES as u64 {
-                self.count().await?;
-            }
-            return Ok(Some(data));
-        }
-    }
-}
-
 /// What came so far.
 struct Parts<'a> {
     limits: &'a Limits,
@@ -323,11 +243,17 @@ impl<'a> Parts<'a> {
     }
 
     async fn data(&mut self, data: Vec<u8>) -> Result<(), Problem> {
-        let open = self.open.as_mut().expect("the reader begins a part before its data");
+        let open = self
+            .open
+            .as_mut()
+            .expect("the reader begins a part before its data");
         open.bytes += data.len() as u64;
         let bytes_max = open.part.bytes_max(self.limits);
         if open.bytes > bytes_max {
-            return Err(too_large(&format!("the part {:?}", open.part.as_str()), bytes_max));
+            return Err(too_large(
+                &format!("the part {:?}", open.part.as_str()),
+                bytes_max,
+            ));
         }
         open.buffer.extend_from_slice(&data);
         if open.part != Part::Job && open.buffer.len() >= WRITE_BYTES {
@@ -360,7 +286,9 @@ impl<'a> Parts<'a> {
         let (input, blocks) = (take(Part::Input), take(Part::Block));
         match (&program, blocks.is_empty()) {
             (None, true) => {
-                return Err(bad("the submission has neither a part \"program\" nor a part \"block\""));
+                return Err(bad(
+                    "the submission has neither a part \"program\" nor a part \"block\"",
+                ));
             }
             (Some(_), false) => {
                 return Err(bad(
@@ -409,7 +337,8 @@ fn request_of(job: &[u8]) -> Result<JobRequest, Problem> {
     if job.is_empty() {
         return Ok(JobRequest::default());
     }
-    let request: JobRequest = serde_json::from_slice(job).map_err(|e| bad(format!("the part \"job\": {e}")))?;
+    let request: JobRequest =
+        serde_json::from_slice(job).map_err(|e| bad(format!("the part \"job\": {e}")))?;
     if let Some(name) = &request.name
         && !is_name(name)
     {
@@ -463,25 +392,8 @@ fn fingerprint(request: &JobRequest, name: Option<&str>, hashes: &BTreeMap<Part,
     hasher.finalize().to_hex().to_string()
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::BadRequest, detail)
-}
-
-/// The thread that had it has ended without a word.
-fn gone() -> Problem {
-    Problem::new(Kind::Internal, "a bug in myriad ended this upload; the service's log says more")
-}
-
 fn malformed(reason: Malformed) -> Problem {
     bad(reason.to_string())
-}
-
-/// The problem of an upload, or a part, that is too large.
-pub(super) fn too_large(what: &str, bytes_max: u64) -> Problem {
-    Problem::new(
-        Kind::TooLarge,
-        format!("{what} has more than the {bytes_max} bytes that are allowed"),
-    )
 }
 
 /// The beginning of a client's text, for a message.
@@ -515,7 +427,10 @@ mod tests {
         assert_eq!(request_of(b""), Ok(JobRequest::default()));
         assert_eq!(request_of(b"{\"priority\":3}").unwrap().priority, 3);
         assert_eq!(request_of(b"{\"prio\":3}").unwrap_err().kind, Kind::BadRequest);
-        assert_eq!(request_of(b"{\"name\":\"../x\"}").unwrap_err().kind, Kind::Invalid);
+        assert_eq!(
+            request_of(b"{\"name\":\"../x\"}").unwrap_err().kind,
+            Kind::Invalid
+        );
         assert_eq!(request_of(b"\xff").unwrap_err().kind, Kind::BadRequest);
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -37,7 +37,11 @@ impl Answer {
     pub fn is_problem(&self, status: u16, kind: &str) -> String {
         let shown = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status, status, "{shown}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{shown}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{shown}"
+        );
         let problem = self.json();
         assert_eq!(problem["kind"], kind, "{problem}");
         assert_eq!(problem["status"], status, "{problem}");
@@ -161,6 +165,7 @@ pub fn form(parts: &[Part<'_>]) -> Vec<u8> {
 pub struct Events {
     reader: BufReader<TcpStream>,
     text: String,
+    opened: Instant,
 }
 
 #[derive(Debug)]
@@ -177,15 +182,24 @@ impl Events {
         let mut reader = BufReader::new(stream);
         let answer = read_head(&mut reader);
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/event-stream; charset=utf-8")
+        );
         Self {
             reader,
             text: String::new(),
+            opened: Instant::now(),
         }
     }
 
     /// The next block of lines, comments too; none at the end.
     pub fn block(&mut self) -> Option<String> {
+        // Comments that come all the while keep reads from failing.
+        assert!(
+            self.opened.elapsed() < PATIENCE,
+            "the stream has not said what is awaited"
+        );
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let block = block.to_owned();

@@ -22,18 +22,32 @@ fn rest(mut stream: TcpStream) -> Vec<u8> {
 fn heads_have_bounds() {
     let site = Site::new();
     let many = vec![("x", "1"); 65];
-    assert_eq!(send(site.address, head("GET", "/healthz", &many).as_bytes()).status, 431);
+    assert_eq!(
+        send(site.address, head("GET", "/healthz", &many).as_bytes()).status,
+        431
+    );
     let long = "x".repeat(17 << 10);
-    assert_eq!(send(site.address, head("GET", "/healthz", &[("x", &long)]).as_bytes()).status, 431);
+    assert_eq!(
+        send(site.address, head("GET", "/healthz", &[("x", &long)]).as_bytes()).status,
+        431
+    );
     let path = format!("/{long}");
     let answer = send(site.address, head("GET", &path, &[]).as_bytes());
     assert!([414, 431].contains(&answer.status), "{answer:?}");
-    for rubbish in [b"\x16\x03\x01\x02\x00".as_slice(), b"GET\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\0\0\0\0\r\n\r\n"] {
+    for rubbish in [
+        b"\x16\x03\x01\x02\x00".as_slice(),
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
         let mut stream = connect(site.address);
         stream.write_all(rubbish).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let said = rest(stream);
-        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 4"), "{rubbish:?}: {said:?}");
+        assert!(
+            said.is_empty() || said.starts_with(b"HTTP/1.1 4"),
+            "{rubbish:?}: {said:?}"
+        );
     }
     assert_eq!(site.get("/healthz").status, 200);
 }
@@ -41,12 +55,22 @@ fn heads_have_bounds() {
 #[test]
 fn bodies_of_two_lengths_are_refused() {
     let site = Site::new();
-    for lengths in ["content-length: 5\r\ncontent-length: 6", "content-length: -1", "content-length: 5\r\ntransfer-encoding: x"] {
-        let head = format!("POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\n{lengths}\r\nconnection: close\r\n\r\nhello");
+    for lengths in [
+        "content-length: 5\r\ncontent-length: 6",
+        "content-length: -1",
+        "content-length: 5\r\ntransfer-encoding: x",
+    ] {
+        let head = format!(
+            "POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\n{lengths}\r\nconnection: close\r\n\r\nhello"
+        );
         let mut stream = connect(site.address);
         stream.write_all(head.as_bytes()).unwrap();
         let said = rest(stream);
-        assert!(said.starts_with(b"HTTP/1.1 4"), "{lengths}: {}", String::from_utf8_lossy(&said));
+        assert!(
+            said.starts_with(b"HTTP/1.1 4"),
+            "{lengths}: {}",
+            String::from_utf8_lossy(&said)
+        );
     }
 }
 
@@ -69,7 +93,10 @@ fn slow_heads_and_idle_connections_end() {
     // A drip does not help.
     let begun = Instant::now();
     let mut drip = connect(site.address);
-    for byte in b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long-header: ".iter().cycle() {
+    for byte in b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-long-header: "
+        .iter()
+        .cycle()
+    {
         if drip.write_all(&[*byte]).is_err() {
             break;
         }

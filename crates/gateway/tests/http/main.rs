@@ -2,6 +2,7 @@
 
 mod client;
 mod done;
+mod encrypted;
 mod hostile;
 mod noise;
 mod routes;

@@ -9,8 +9,30 @@ use tower_service::Service as _;
 use crate::site::Site;
 
 const PIECES: [&str; 24] = [
-    "/", "v1", "jobs", "events", "peers", "service", "tasks", "proof", "baseline", "..", ".", "%2e%2e", "%2f", "%00", "%ff",
-    "docs", "problems", "too-large", "metrics", "healthz", "readyz", "?state=done", "?limit=5&before=x", "index.html",
+    "/",
+    "v1",
+    "jobs",
+    "events",
+    "peers",
+    "service",
+    "tasks",
+    "proof",
+    "baseline",
+    "..",
+    ".",
+    "%2e%2e",
+    "%2f",
+    "%00",
+    "%ff",
+    "docs",
+    "problems",
+    "too-large",
+    "metrics",
+    "healthz",
+    "readyz",
+    "?state=done",
+    "?limit=5&before=x",
+    "index.html",
 ];
 const ID: &str = "00000000000000000000000000000000000000000000000000000000000000ab";
 
@@ -26,12 +48,33 @@ fn path() -> impl Strategy<Value = String> {
 
 fn header() -> impl Strategy<Value = (String, Vec<u8>)> {
     let names = vec![
-        "host", "authorization", "content-type", "content-length", "idempotency-key", "last-event-id", "range", "if-range",
-        "if-none-match", "origin", "access-control-request-method", "expect", "x",
+        "host",
+        "authorization",
+        "content-type",
+        "content-length",
+        "idempotency-key",
+        "last-event-id",
+        "range",
+        "if-range",
+        "if-none-match",
+        "origin",
+        "access-control-request-method",
+        "expect",
+        "x",
     ];
     let values = vec![
-        "localhost", "bytes=0-", "bytes=-1", "multipart/form-data; boundary=xYzZy", "multipart/form-data", "5-7", "*", "",
-        "Bearer x", "https://a.example", "100-continue", "18446744073709551616",
+        "localhost",
+        "bytes=0-",
+        "bytes=-1",
+        "multipart/form-data; boundary=xYzZy",
+        "multipart/form-data",
+        "5-7",
+        "*",
+        "",
+        "Bearer x",
+        "https://a.example",
+        "100-continue",
+        "18446744073709551616",
     ];
     let value = prop_oneof![
         3 => prop::sample::select(values).prop_map(|value| value.as_bytes().to_vec()),
@@ -60,7 +103,9 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 fn no_request_is_a_fault_and_every_refusal_is_a_document() {
     let site = Site::new();
     let bearer = site.bearer();
-    let methods = vec!["GET", "HEAD", "POST", "DELETE", "PUT", "OPTIONS", "TRACE", "CONNECT", "BREW"];
+    let methods = vec![
+        "GET", "HEAD", "POST", "DELETE", "PUT", "OPTIONS", "TRACE", "CONNECT", "BREW",
+    ];
     let request = (
         prop::sample::select(methods),
         prop_oneof![2 => path(), 1 => Just("/v1/jobs".to_owned())],
@@ -76,7 +121,9 @@ fn no_request_is_a_fault_and_every_refusal_is_a_document() {
         ..ProptestConfig::default()
     });
     let outcome = runner.run(&request, |(method, path, headers, plain, body)| {
-        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(&path);
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(&path);
         if plain {
             request = request
                 .header("host", "localhost")
@@ -97,7 +144,14 @@ fn no_request_is_a_fault_and_every_refusal_is_a_document() {
             prop_assert_ne!(status.as_u16(), 500, "{} {}", method, path);
             if status.is_client_error() || status.is_server_error() {
                 let kind = response.headers().get("content-type").cloned();
-                prop_assert_eq!(kind.unwrap(), "application/problem+json", "{} {} {}", method, path, status);
+                prop_assert_eq!(
+                    kind.unwrap(),
+                    "application/problem+json",
+                    "{} {} {}",
+                    method,
+                    path,
+                    status
+                );
                 if method != "HEAD" {
                     let body = response.into_body().collect().await.unwrap().to_bytes();
                     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -17,7 +17,12 @@ fn documents_of_the_service_are_there() {
     assert_eq!(service["engines"][0], "pretended");
     assert!(service["disk_bytes"].as_u64().unwrap() > 0);
     assert_eq!(site.get("/v1/peers").is(200)["connected"], 0);
-    assert!(site.get("/v1/jobs").is(200)["jobs"].as_array().unwrap().is_empty());
+    assert!(
+        site.get("/v1/jobs").is(200)["jobs"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(site.get("/healthz").text(), "ok\n");
     assert_eq!(site.get("/readyz").text(), "ready\n");
     let kind = site.get("/problems/too-large");
@@ -36,14 +41,20 @@ fn jobs_are_listed_shown_and_cancelled() {
     let tasks = site.get(&format!("/v1/jobs/{id}/tasks")).is(200);
     assert!(tasks["tasks"].as_array().unwrap().is_empty());
     for file in ["proof", "baseline"] {
-        site.get(&format!("/v1/jobs/{id}/{file}")).is_problem(409, "conflict");
+        site.get(&format!("/v1/jobs/{id}/{file}"))
+            .is_problem(409, "conflict");
     }
     assert_eq!(site.delete(&id).is(202)["id"], *id);
     site.wait_for(&id, "cancelled");
     site.delete(&id).is_problem(409, "conflict");
     let cancelled = site.get("/v1/jobs?state=cancelled").is(200);
     assert_eq!(cancelled["jobs"][0]["id"], *id);
-    assert!(site.get("/v1/jobs?state=done").is(200)["jobs"].as_array().unwrap().is_empty());
+    assert!(
+        site.get("/v1/jobs?state=done").is(200)["jobs"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
     site.get("/v1/jobs?state=over").is_problem(400, "bad-request");
     site.get("/v1/jobs?limit=0").is_problem(400, "bad-request");
 }
@@ -52,7 +63,8 @@ fn jobs_are_listed_shown_and_cancelled() {
 fn what_is_not_there_is_not_found_and_no_path_leads_out() {
     let site = Site::new();
     for file in ["", "/tasks", "/proof", "/baseline", "/events"] {
-        site.get(&format!("/v1/jobs/{NO_JOB}{file}")).is_problem(404, "not-found");
+        site.get(&format!("/v1/jobs/{NO_JOB}{file}"))
+            .is_problem(404, "not-found");
     }
     site.delete(NO_JOB).is_problem(404, "not-found");
     let upper = NO_JOB.replace('0', "A");
@@ -87,36 +99,66 @@ fn other_methods_are_refused_with_those_that_there_are() {
     refused.is_problem(405, "method-not-allowed");
     let allow = refused.header("allow").unwrap();
     assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
-    for (method, path) in [("POST", "/v1/peers"), ("BREW", "/healthz"), ("OPTIONS", "/v1/jobs")] {
+    for (method, path) in [
+        ("POST", "/v1/peers"),
+        ("BREW", "/healthz"),
+        ("OPTIONS", "/v1/jobs"),
+    ] {
         site.ask(method, path, &[]).is_problem(405, "method-not-allowed");
     }
     let head = site.ask("HEAD", "/v1/service", &[]);
-    assert_eq!((head.status, head.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        (head.status, head.header("content-type")),
+        (200, Some("application/json"))
+    );
 }
 
 #[test]
 fn keys_open_what_their_roles_say() {
-    let site = Plan::new().config(|config| config.private = true).start();
-    let reader = key(site.dir.path(), "reader", Role::Read, Quota::default());
+    let plan = Plan::new().config(|config| config.private = true);
+    let reader = key(plan.dir.path(), "reader", Role::Read, Quota::default());
     let reader = format!("Bearer {reader}");
+    let site = plan.start();
     for path in ["/v1/jobs", "/v1/peers", "/v1/service", "/v1/events", "/metrics"] {
         let refused = site.get(path);
         refused.is_problem(401, "unauthorized");
-        assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"myriad\""));
+        assert_eq!(
+            refused.header("www-authenticate"),
+            Some("Bearer realm=\"myriad\"")
+        );
     }
-    // The service looks for new keys once a second.
-    crate::site::wait(|| site.ask("GET", "/v1/jobs", &[("authorization", &reader)]).status == 200);
-    for path in ["/healthz", "/readyz", "/openapi.json", "/docs/", "/problems/internal"] {
+    assert_eq!(
+        site.ask("GET", "/v1/jobs", &[("authorization", &reader)]).status,
+        200
+    );
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/docs/",
+        "/problems/internal",
+    ] {
         assert_eq!(site.get(path).status, 200, "{path}");
     }
-    let refused = ask(site.address, "POST", "/v1/jobs", &[("authorization", &reader)], b"x");
+    let refused = ask(
+        site.address,
+        "POST",
+        "/v1/jobs",
+        &[("authorization", &reader)],
+        b"x",
+    );
     refused.is_problem(403, "forbidden");
     let path = format!("/v1/jobs/{NO_JOB}");
-    site.ask("DELETE", &path, &[("authorization", &reader)]).is_problem(403, "forbidden");
+    site.ask("DELETE", &path, &[("authorization", &reader)])
+        .is_problem(403, "forbidden");
     site.ask("DELETE", &path, &[]).is_problem(401, "unauthorized");
     let basic = ("authorization", "Basic eDp5");
-    site.ask("GET", "/v1/jobs", &[basic]).is_problem(401, "unauthorized");
-    let twice = [("authorization", reader.as_str()), ("authorization", reader.as_str())];
+    site.ask("GET", "/v1/jobs", &[basic])
+        .is_problem(401, "unauthorized");
+    let twice = [
+        ("authorization", reader.as_str()),
+        ("authorization", reader.as_str()),
+    ];
     site.ask("GET", "/v1/jobs", &twice).is_problem(400, "bad-request");
 }
 
@@ -125,7 +167,8 @@ fn writes_need_a_key_and_a_wrong_one_is_wrong_for_reads_too() {
     let site = Site::new();
     ask(site.address, "POST", "/v1/jobs", &[], b"x").is_problem(401, "unauthorized");
     let wrong = [("authorization", "Bearer myriad_nonsense")];
-    site.ask("GET", "/v1/jobs", &wrong).is_problem(401, "unauthorized");
+    site.ask("GET", "/v1/jobs", &wrong)
+        .is_problem(401, "unauthorized");
     ask(site.address, "POST", "/v1/jobs", &wrong, b"x").is_problem(401, "unauthorized");
     assert_eq!(site.uploads(), 0);
 }
@@ -157,11 +200,22 @@ fn hosts_of_others_are_refused_on_loopback() {
     let site = Plan::new()
         .config(|config| config.hosts.push("Myriad.example".into()))
         .start();
-    for host in ["localhost:99", "127.0.0.1", "[::1]:1", "myriad.EXAMPLE:8080", "LOCALHOST"] {
-        assert_eq!(site.ask("GET", "/healthz", &[("host", host)]).status, 200, "{host}");
+    for host in [
+        "localhost:99",
+        "127.0.0.1",
+        "[::1]:1",
+        "myriad.EXAMPLE:8080",
+        "LOCALHOST",
+    ] {
+        assert_eq!(
+            site.ask("GET", "/healthz", &[("host", host)]).status,
+            200,
+            "{host}"
+        );
     }
     for host in ["evil.example", "127.0.0.2", "localhost.evil.example"] {
-        site.ask("GET", "/v1/jobs", &[("host", host)]).is_problem(421, "misdirected");
+        site.ask("GET", "/v1/jobs", &[("host", host)])
+            .is_problem(421, "misdirected");
     }
     let absolute = site.ask("GET", "http://evil.example/healthz", &[]);
     absolute.is_problem(421, "misdirected");
@@ -179,8 +233,13 @@ fn pages_of_others_may_ask_only_where_they_are_named() {
     let origin = ("origin", "https://rollup.example");
     let preflight = [origin, ("access-control-request-method", "POST")];
     let site = Site::new();
-    assert_eq!(site.ask("GET", "/v1/jobs", &[origin]).header("access-control-allow-origin"), None);
-    site.ask("OPTIONS", "/v1/jobs", &preflight).is_problem(405, "method-not-allowed");
+    assert_eq!(
+        site.ask("GET", "/v1/jobs", &[origin])
+            .header("access-control-allow-origin"),
+        None
+    );
+    site.ask("OPTIONS", "/v1/jobs", &preflight)
+        .is_problem(405, "method-not-allowed");
     drop(site);
     let site = Plan::new()
         .config(|config| config.origins.push("https://rollup.example".into()))
@@ -190,9 +249,15 @@ fn pages_of_others_may_ask_only_where_they_are_named() {
     assert_eq!(answer.header("vary"), Some("origin"));
     let answer = site.ask("OPTIONS", "/v1/jobs", &preflight);
     assert_eq!(answer.status, 204);
-    assert!(answer.header("access-control-allow-methods").unwrap().contains("POST"));
+    assert!(
+        answer
+            .header("access-control-allow-methods")
+            .unwrap()
+            .contains("POST")
+    );
     let other = [("origin", "https://evil.example"), preflight[1]];
-    site.ask("OPTIONS", "/v1/jobs", &other).is_problem(405, "method-not-allowed");
+    site.ask("OPTIONS", "/v1/jobs", &other)
+        .is_problem(405, "method-not-allowed");
 }
 
 #[test]
@@ -212,17 +277,30 @@ fn answers_have_the_headers_that_keep_browsers_safe() {
 fn the_viewer_is_whole_and_loads_nothing_of_others() {
     let site = Site::new();
     let redirect = site.get("/docs");
-    assert_eq!((redirect.status, redirect.header("location")), (308, Some("/docs/")));
+    assert_eq!(
+        (redirect.status, redirect.header("location")),
+        (308, Some("/docs/"))
+    );
     let page = site.get("/docs/");
     assert_eq!(page.header("content-type"), Some("text/html"));
-    for name in page.text().split(['"', '\'']).filter_map(|name| name.strip_prefix("./")) {
+    for name in page
+        .text()
+        .split(['"', '\''])
+        .filter_map(|name| name.strip_prefix("./"))
+    {
         assert_eq!(site.get(&format!("/docs/{name}")).status, 200, "{name}");
     }
-    assert!(!page.text().contains("http://") && !page.text().contains("https://"), "{page:?}");
+    assert!(
+        !page.text().contains("http://") && !page.text().contains("https://"),
+        "{page:?}"
+    );
     let start = site.get("/docs/swagger-initializer.js");
     assert!(start.text().contains("/openapi.json"), "{start:?}");
     let known = [("if-none-match", start.header("etag").unwrap())];
-    assert_eq!(site.ask("GET", "/docs/swagger-initializer.js", &known).status, 304);
+    assert_eq!(
+        site.ask("GET", "/docs/swagger-initializer.js", &known).status,
+        304
+    );
     site.get("/docs/nothing.js").is_problem(404, "not-found");
 }
 
@@ -263,7 +341,12 @@ fn figures_count_requests_by_route() {
     site.get(&format!("/v1/jobs/{NO_JOB}"));
     site.job("a");
     let figures = site.get("/metrics");
-    assert!(figures.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(
+        figures
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
     for line in [
         "myriad_http_requests_total{method=\"GET\",route=\"other\",status=\"404\"} 1",
         "myriad_http_requests_total{method=\"GET\",route=\"/v1/jobs/{id}\",status=\"404\"} 1",
@@ -272,7 +355,11 @@ fn figures_count_requests_by_route() {
         "myriad_http_connections 1",
         "myriad_event_streams 0",
     ] {
-        assert!(figures.text().lines().any(|found| found == line), "{line} in {}", figures.text());
+        assert!(
+            figures.text().lines().any(|found| found == line),
+            "{line} in {}",
+            figures.text()
+        );
     }
 }
 

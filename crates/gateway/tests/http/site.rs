@@ -113,7 +113,8 @@ impl Site {
 
     fn start(plan: Plan) -> Self {
         let Plan { dir, config, jobs } = plan;
-        let name = format!("test-{}", fs::read_dir(dir.path()).unwrap().count());
+        let keys = fs::read_dir(dir.path().join("gateway").join("keys")).map_or(0, Iterator::count);
+        let name = format!("test-{keys}");
         let key = key(dir.path(), &name, Role::Submit, Quota::default());
         let runtime = Runtime::new().unwrap();
         let entered = runtime.enter();
@@ -145,7 +146,9 @@ impl Site {
             dir: dir.path().to_owned(),
             made: Arc::clone(&made),
         });
-        let gateway = runtime.block_on(Gateway::open(config, service, workshop)).unwrap();
+        let gateway = runtime
+            .block_on(Gateway::open(config, service, workshop))
+            .unwrap();
         let (stop, stopped) = oneshot::channel();
         let (address, router, board) = (gateway.address(), gateway.router(), gateway.board());
         let running = runtime.spawn(gateway.run(async {

@@ -1,12 +1,15 @@
 //! The typed client, as the service answers it.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use myriad_client::{
     Client, Error, Submission, Was,
     api::{JobRequest, JobState, Kind, News},
 };
-use myriad_gateway::keys::{self, Quota, Role};
+use myriad_gateway::{
+    TlsFiles,
+    keys::{self, Quota, Role},
+};
 
 use crate::site::{Plan, Site, key};
 
@@ -172,4 +175,37 @@ fn keys_are_held_to_their_roles_quotas_and_revocation() {
     }
     let error = reader.service().unwrap_err();
     assert!(error.to_string().contains("`reader` was revoked"), "{error}");
+}
+
+#[test]
+fn a_certificate_is_believed_where_its_signer_is_named() {
+    let file = |name| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/http/tls")
+            .join(name)
+    };
+    let (certificates, key) = (file("certificate.pem"), file("key.pem"));
+    let pem = fs::read(&certificates).unwrap();
+    let plan = Plan::new().config(|config| config.tls = Some(TlsFiles { certificates, key }));
+    let site = plan.start();
+    let stranger = Client::new(&format!("https://localhost:{}", site.address.port())).unwrap();
+    let error = stranger.service().unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }), "{error}");
+    let client = stranger.certificates(&pem).unwrap().key(&site.key).unwrap();
+    let id = client.submit(&submission(&site, 300_000)).unwrap().job.id;
+    assert_eq!(
+        client
+            .events(&id)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .event
+            .news
+            .name(),
+        "snapshot"
+    );
+    // The right signer, and another host.
+    let other = Client::new(&format!("https://127.0.0.2:{}", site.address.port())).unwrap();
+    assert!(other.certificates(&pem).unwrap().service().is_err());
 }

@@ -61,7 +61,8 @@ fn bodies_that_are_no_forms_are_refused() {
     for end in [1, 10, 40, whole.len() - 5] {
         post(FORM.1, &whole[..end]).is_problem(400, "bad-request");
     }
-    let latin = b"--xYzZy\r\ncontent-disposition: form-data; name=program; filename=\"\xfc\"\r\n\r\nx\r\n--xYzZy--";
+    let latin =
+        b"--xYzZy\r\ncontent-disposition: form-data; name=program; filename=\"\xfc\"\r\n\r\nx\r\n--xYzZy--";
     post(FORM.1, latin).is_problem(400, "bad-request");
     let long = [b"--xYzZy\r\n".as_slice(), &[b'x'; 100_000]].concat();
     post(FORM.1, &long).is_problem(400, "bad-request");
@@ -83,13 +84,22 @@ fn small() -> Site {
 fn parts_have_the_sizes_that_are_allowed() {
     let site = small();
     let (program, config, input) = ([b'p'; 1001], [b'c'; 501], [b'i'; 2001]);
-    site.submit_with(&[("program", &program)], &[]).is_problem(413, "too-large");
-    site.submit_with(&[PROGRAM, ("config", &config)], &[]).is_problem(413, "too-large");
-    site.submit_with(&[PROGRAM, ("input", &input)], &[]).is_problem(413, "too-large");
-    site.submit_with(&[("block", &input)], &[]).is_problem(413, "too-large");
-    site.submit_with(&[("job", &[b' '; 20 << 10])], &[]).is_problem(413, "too-large");
+    site.submit_with(&[("program", &program)], &[])
+        .is_problem(413, "too-large");
+    site.submit_with(&[PROGRAM, ("config", &config)], &[])
+        .is_problem(413, "too-large");
+    site.submit_with(&[PROGRAM, ("input", &input)], &[])
+        .is_problem(413, "too-large");
+    site.submit_with(&[("block", &input)], &[])
+        .is_problem(413, "too-large");
+    site.submit_with(&[("job", &[b' '; 20 << 10])], &[])
+        .is_problem(413, "too-large");
     wait(|| site.uploads() == 0);
-    let largest = [("program", &program[..1000]), ("config", &config[..500]), ("input", &input[..2000])];
+    let largest = [
+        ("program", &program[..1000]),
+        ("config", &config[..500]),
+        ("input", &input[..2000]),
+    ];
     site.submit_with(&largest, &[]).is(201);
 }
 
@@ -97,9 +107,16 @@ fn parts_have_the_sizes_that_are_allowed() {
 fn an_upload_that_announces_too_much_is_refused_before_any_of_it_comes() {
     let site = small();
     let bearer = site.bearer();
-    let headers = [("authorization", bearer.as_str()), FORM, ("content-length", "20001"), ("expect", "100-continue")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        FORM,
+        ("content-length", "20001"),
+        ("expect", "100-continue"),
+    ];
     let mut stream = connect(site.address);
-    stream.write_all(head("POST", "/v1/jobs", &headers).as_bytes()).unwrap();
+    stream
+        .write_all(head("POST", "/v1/jobs", &headers).as_bytes())
+        .unwrap();
     let refused = read(&mut BufReader::new(stream));
     let detail = refused.is_problem(413, "too-large");
     assert!(detail.contains("20000 bytes"), "{detail}");
@@ -109,10 +126,21 @@ fn an_upload_that_announces_too_much_is_refused_before_any_of_it_comes() {
 fn an_upload_of_unknown_length_is_refused_when_it_is_too_large() {
     let site = small();
     let bearer = site.bearer();
-    let headers = [("authorization", bearer.as_str()), FORM, ("transfer-encoding", "chunked")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        FORM,
+        ("transfer-encoding", "chunked"),
+    ];
     let mut stream = connect(site.address);
-    stream.write_all(head("POST", "/v1/jobs", &headers).as_bytes()).unwrap();
-    let part = |name: &str| format!("--xYzZy\r\ncontent-disposition: form-data; name={name}\r\n\r\n{}\r\n", "x".repeat(900));
+    stream
+        .write_all(head("POST", "/v1/jobs", &headers).as_bytes())
+        .unwrap();
+    let part = |name: &str| {
+        format!(
+            "--xYzZy\r\ncontent-disposition: form-data; name={name}\r\n\r\n{}\r\n",
+            "x".repeat(900)
+        )
+    };
     for number in 0..30 {
         let part = part(if number == 0 { "program" } else { "input" });
         if write!(stream, "{:x}\r\n{part}\r\n", part.len()).is_err() {
@@ -125,7 +153,9 @@ fn an_upload_of_unknown_length_is_refused_when_it_is_too_large() {
 
 #[test]
 fn a_disk_without_room_is_said_before_the_upload() {
-    let site = Plan::new().limits(|limits| limits.disk_reserve = u64::MAX).start();
+    let site = Plan::new()
+        .limits(|limits| limits.disk_reserve = u64::MAX)
+        .start();
     site.submit("a").is_problem(507, "disk-full");
     assert_eq!(site.uploads(), 0);
 }
@@ -137,9 +167,15 @@ fn an_upload_that_stalls_is_refused_and_leaves_no_file() {
     let bearer = site.bearer();
     let whole = form(&[("program", &[b'p'; 5000])]);
     let length = whole.len().to_string();
-    let headers = [("authorization", bearer.as_str()), FORM, ("content-length", &length)];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        FORM,
+        ("content-length", &length),
+    ];
     let mut stream = connect(site.address);
-    stream.write_all(head("POST", "/v1/jobs", &headers).as_bytes()).unwrap();
+    stream
+        .write_all(head("POST", "/v1/jobs", &headers).as_bytes())
+        .unwrap();
     stream.write_all(&whole[..3000]).unwrap();
     let detail = read(&mut BufReader::new(stream)).is_problem(400, "bad-request");
     assert!(detail.contains("stalled"), "{detail}");
@@ -154,9 +190,15 @@ fn an_upload_that_drips_is_refused() {
     });
     let site = plan.start();
     let bearer = site.bearer();
-    let headers = [("authorization", bearer.as_str()), FORM, ("content-length", "100000")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        FORM,
+        ("content-length", "100000"),
+    ];
     let mut stream = connect(site.address);
-    stream.write_all(head("POST", "/v1/jobs", &headers).as_bytes()).unwrap();
+    stream
+        .write_all(head("POST", "/v1/jobs", &headers).as_bytes())
+        .unwrap();
     let mut writer = stream.try_clone().unwrap();
     let dripping = thread::spawn(move || {
         let whole = form(&[("program", &[b'p'; 5000])]);
@@ -176,9 +218,15 @@ fn an_upload_that_drips_is_refused() {
 fn a_client_that_goes_away_leaves_no_file() {
     let site = Site::new();
     let bearer = site.bearer();
-    let headers = [("authorization", bearer.as_str()), FORM, ("content-length", "10000000")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        FORM,
+        ("content-length", "10000000"),
+    ];
     let mut stream = connect(site.address);
-    stream.write_all(head("POST", "/v1/jobs", &headers).as_bytes()).unwrap();
+    stream
+        .write_all(head("POST", "/v1/jobs", &headers).as_bytes())
+        .unwrap();
     let part = form(&[("program", &[b'p'; 3_000_000])]);
     stream.write_all(&part[..2_000_000]).unwrap();
     wait(|| site.uploads() == 1);
@@ -191,9 +239,15 @@ fn uploads_at_once_are_bounded() {
     let plan = Plan::new().limits(|limits| limits.uploads = 1);
     let site = plan.start();
     let bearer = site.bearer();
-    let headers = [("authorization", bearer.as_str()), FORM, ("content-length", "1000")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        FORM,
+        ("content-length", "1000"),
+    ];
     let mut stream = connect(site.address);
-    stream.write_all(head("POST", "/v1/jobs", &headers).as_bytes()).unwrap();
+    stream
+        .write_all(head("POST", "/v1/jobs", &headers).as_bytes())
+        .unwrap();
     wait(|| site.uploads() == 1);
     let refused = site.submit("a");
     refused.is_problem(503, "unavailable");
