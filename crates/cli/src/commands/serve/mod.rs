@@ -5,6 +5,7 @@ mod workshop;
 use std::{future::pending, mem, sync::Arc, time::Duration};
 
 use myriad_gateway::{Config, Gateway, Limits, TlsFiles, keys::cookie_path};
+use myriad_net::peer_name;
 use myriad_node::requester::{self, Service};
 
 use self::workshop::OwnWorkshop;
@@ -36,11 +37,12 @@ pub fn run(args: &Serve) -> Result<(), Error> {
     interrupt::allow(FAREWELL);
     interrupt::on_interrupt(false, || {});
     let workshop = Arc::new(OwnWorkshop::new(settings.clone(), provers.kind()));
-    let config = config(args, &settings);
     let (served, cluster) = network::with_provers(engine, &settings, &provers, |mut joined, runtime| {
         // The gateway stops first, and then the service.
         let stop = mem::replace(&mut joined.stop, Box::pin(pending()));
-        let service = Service::start(joined, &settings.data_dir, requester::Limits::default(), runtime);
+        let limits = requester::Limits::default();
+        let config = config(args, &settings, peer_name(joined.network.peer()), limits);
+        let service = Service::start(joined, &settings.data_dir, limits, runtime);
         runtime.block_on(async {
             let gateway = Gateway::open(config, service, workshop).await?;
             introduce(&gateway, args, &settings);
@@ -67,7 +69,7 @@ fn introduce(gateway: &Gateway, args: &Serve, settings: &Settings) {
     ));
 }
 
-fn config(args: &Serve, settings: &Settings) -> Config {
+fn config(args: &Serve, settings: &Settings, peer: String, jobs: requester::Limits) -> Config {
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let mut limits = Limits::default();
     if let Some(size) = args.max_upload {
@@ -76,6 +78,8 @@ fn config(args: &Serve, settings: &Settings) -> Config {
     Config {
         data_dir: settings.data_dir.clone(),
         build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
+        peer,
+        jobs_max: jobs.jobs,
         listen: args.http,
         hosts: args.host.clone(),
         origins: args.allow_origin.clone(),
