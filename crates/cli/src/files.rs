@@ -31,7 +31,8 @@ pub struct ProgramFile {
     pub image: Vec<u8>,
     /// The text that configures its virtual machine, if it needs one.
     pub config: Option<String>,
-    /// OpenVM's programs are loaded here. A child reads those of other engines.
+    /// OpenVM's programs of the user's own are loaded here. A child reads those of strangers and of
+    /// other engines.
     openvm: Option<Program>,
 }
 
@@ -82,6 +83,17 @@ impl ProgramFile {
             config,
             openvm,
         })
+    }
+
+    /// A stranger's program, for this engine: only a confined child decodes it.
+    pub fn of_stranger(engine: EngineName, name: String, image: Vec<u8>, config: Option<String>) -> Self {
+        Self {
+            name,
+            engine,
+            image,
+            config,
+            openvm: None,
+        }
     }
 
     /// What its engine says of it and this input, if that can be known without a child.

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{DONE, FAILED, USAGE, finish, guest, myriad, run};
 
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 29] = [
     &["demo"],
     &["prove"],
     &["verify"],
@@ -26,6 +26,7 @@ const COMMANDS: [&[&str]; 28] = [
     &["keys", "add"],
     &["keys", "list"],
     &["keys", "revoke"],
+    &["serve"],
     &["prover"],
     &["status"],
     &["bootstrap"],

@@ -7,12 +7,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use myriad_net::durable::make_dir;
 use serde::{Deserialize, Serialize};
 
 /// The time that a key is remembered.
@@ -87,7 +88,7 @@ impl Owned {
 impl Idempotency {
     pub(crate) fn open(data_dir: &Path, now_ms: u64) -> io::Result<Self> {
         let dir = data_dir.join("gateway");
-        fs::create_dir_all(&dir)?;
+        make_dir(&dir)?;
         let path = dir.join("idempotency.jsonl");
         let mut entries: HashMap<String, Owned> = HashMap::new();
         match File::open(&path) {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,6 +10,7 @@ use std::{
 use myriad_api::{Job, JobState, Kind, Problem};
 use myriad_core::JobId;
 use myriad_engine::worker::WorkerError;
+use myriad_net::durable::make_dir;
 use myriad_node::{
     Outcome, RunError, job_id,
     requester::{Canceller, JobHandle, Service, Submission},
@@ -101,7 +101,7 @@ impl Jobs {
                 return Ok(Taken::There(before.clone()));
             }
             options.out_dir = self.proofs_of(id);
-            fs::create_dir_all(&options.out_dir).map_err(|e| of_disk("making the proof's folder", &e))?;
+            make_dir(&options.out_dir).map_err(|e| of_disk("making the proof's folder", &e))?;
             let entry = NewEntry {
                 name: job.name.clone(),
                 engine: options.worker.engine.id.name.to_string(),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use myriad_api::{Kind, Problem};
+use myriad_net::durable::make_dir;
 use nix::sys::statvfs::statvfs;
 use tempfile::TempDir;
 
@@ -42,7 +43,7 @@ impl Spool {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        fs::create_dir_all(&dir)?;
+        make_dir(&dir)?;
         Ok(Self { dir, reserve })
     }
 

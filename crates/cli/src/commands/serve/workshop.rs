@@ -66,11 +66,9 @@ impl OwnWorkshop {
         if let Some(named) = named {
             verify += &format!(" --engine {}", named.name());
         }
-        let program = ProgramFile::of(found, name, image, config).map_err(|source| Error::Program {
-            path: upload.name.into(),
-            source,
-        });
-        self.job(program.map_err(problem)?, input, verify, request)
+        // What holds a key is not the user.
+        let program = ProgramFile::of_stranger(found, name, image, config);
+        self.job(program, input, verify, request)
     }
 
     fn of_blocks(&self, files: &[PathBuf], name: &str, request: &JobRequest) -> Result<Made, Problem> {
@@ -155,9 +153,7 @@ impl OwnWorkshop {
         options.memory = MemoryBudget::from_bytes(record.memory_bytes);
         options.max_instructions = record.max_instructions;
         options.final_form = record.final_form;
-        let path = kept.name.clone().into();
-        let program = ProgramFile::of(record.engine, kept.name, kept.image, kept.program_config)
-            .map_err(|source| Error::Program { path, source })?;
+        let program = ProgramFile::of_stranger(record.engine, kept.name, kept.image, kept.program_config);
         let job = Job {
             loaded: load(&program, &kept.input, &self.settings)?,
             name: program.name,
