@@ -21,8 +21,7 @@ fn blocks(page: &str) -> Vec<String> {
     blocks
 }
 
-#[test]
-fn every_line_of_the_page_does_what_it_says() {
+pub fn every_line_of_the_page_does_what_it_says() {
     let blocks = blocks(PAGE);
     assert_eq!(blocks.len(), 9, "blocks are run that are marked `sh run`");
     let dir = tempfile::tempdir().unwrap();
@@ -73,8 +72,7 @@ fn every_line_of_the_page_does_what_it_says() {
     service.stop();
 }
 
-#[test]
-fn only_marked_blocks_are_run() {
+pub fn only_marked_blocks_are_run() {
     let page = "a\n```sh\nno\n```\n```sh run\nyes\nmore\n```\n```text\n```sh runs\n```\n";
     assert_eq!(blocks(page), ["yes\nmore"]);
 }
