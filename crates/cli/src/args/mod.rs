@@ -28,7 +28,7 @@ pub use keys::{AddKey, KeysCommand, ListKeys, RevokeKey};
 pub use net::{Bootstrap, NetFlags, ProveLayer, ProverFlags};
 pub use plan::Plan;
 pub use prover::{OwnerFlags, Prover, ShowStatus};
-pub use serve::Serve;
+pub use serve::{Serve, ServeLayer};
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 pub use simulate::Simulate;
 

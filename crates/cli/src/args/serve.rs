@@ -4,8 +4,12 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueHint};
+use serde::Serialize;
 
-use super::{ProverFlags, WorkFlags};
+use super::{
+    NetFlags, ProverFlags,
+    shared::{LimitFlags, ProofForm},
+};
 use crate::engines::Choice;
 
 /// Take jobs over HTTP, and show on a page what is proven
@@ -62,5 +66,34 @@ pub struct Serve {
     #[command(flatten)]
     pub provers: ProverFlags,
     #[command(flatten)]
-    pub work: WorkFlags,
+    pub work: ServeFlags,
+}
+
+/// The settings of the jobs of a service.
+#[derive(Debug, Args, Serialize)]
+pub struct ServeFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub limits: LimitFlags,
+    /// The form of proofs whose request names none: `fast` skips the layer that shrinks them
+    #[arg(long, value_name = "FORM", value_enum, help_heading = "General")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofForm>,
+    /// Folder of keys, accepted proofs and API keys [env: MYRIAD_DATA_DIR]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "General")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// The binary of RISC Zero's engine [default: myriad-engine-risc0 beside this one]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath, help_heading = "General")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_risc0: Option<PathBuf>,
+}
+
+/// The command line's flags for a service, as one layer of settings.
+#[derive(Serialize)]
+pub struct ServeLayer<'a> {
+    #[serde(flatten)]
+    pub work: &'a ServeFlags,
+    #[serde(flatten)]
+    pub net: &'a NetFlags,
 }

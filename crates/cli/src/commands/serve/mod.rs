@@ -10,7 +10,7 @@ use myriad_node::requester::{self, Service};
 
 use self::workshop::OwnWorkshop;
 use crate::{
-    args::{ProveLayer, Serve},
+    args::{Serve, ServeLayer},
     error::Error,
     interrupt, network,
     proving::quoted,
@@ -23,7 +23,10 @@ use crate::{
 const FAREWELL: Duration = Duration::from_secs(20);
 
 pub fn run(args: &Serve) -> Result<(), Error> {
-    let mut settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
+    let mut settings = Settings::load(&ServeLayer {
+        work: &args.work,
+        net: &args.provers.net,
+    })?;
     let engine = args.engine.name();
     settings.engines.get(engine)?;
     let mut provers = args.provers.clone();
@@ -32,6 +35,10 @@ pub fn run(args: &Serve) -> Result<(), Error> {
     } else {
         // Its own provers prove for this engine alone.
         settings.engines = settings.engines.only(&[engine])?;
+    }
+    if let Some(tls) = tls(args) {
+        // Before provers are started.
+        tls.check().map_err(|e| Error::Gateway(e.into()))?;
     }
     network::log("info");
     interrupt::allow(FAREWELL);
@@ -70,7 +77,6 @@ fn introduce(gateway: &Gateway, args: &Serve, settings: &Settings) {
 }
 
 fn config(args: &Serve, settings: &Settings, peer: String, jobs: requester::Limits) -> Config {
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let mut limits = Limits::default();
     if let Some(size) = args.max_upload {
         limits.upload_bytes = size.as_u64();
@@ -83,9 +89,15 @@ fn config(args: &Serve, settings: &Settings, peer: String, jobs: requester::Limi
         listen: args.http,
         hosts: args.host.clone(),
         origins: args.allow_origin.clone(),
-        tls: tls.map(|(certificates, key)| TlsFiles { certificates, key }),
+        tls: tls(args),
         private: args.private,
         resume: !args.no_resume,
         limits,
     }
+}
+
+fn tls(args: &Serve) -> Option<TlsFiles> {
+    let files = args.tls_cert.clone().zip(args.tls_key.clone())?;
+    let (certificates, key) = files;
+    Some(TlsFiles { certificates, key })
 }
