@@ -85,6 +85,12 @@ pub enum Error {
          --unconfined"
     )]
     Unconfined { missing: &'static str },
+    #[error(
+        "this machine cannot serve jobs of others safely: {missing}, so a program that a client uploads and that takes \
+         over the engine child could do anything that you can; update the kernel, turn on what is missing, or serve all \
+         the same with --unconfined"
+    )]
+    UnconfinedService { missing: &'static str },
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -229,9 +235,11 @@ impl Error {
             Self::Program { .. } => "program",
             Self::Input { .. } | Self::InputText(_) => "input",
             Self::Worker(error) => worker_kind(error),
-            Self::Engine(_) | Self::NoEngineLeft { .. } | Self::Serve(_) | Self::Unconfined { .. } => {
-                "engine"
-            }
+            Self::Engine(_)
+            | Self::NoEngineLeft { .. }
+            | Self::Serve(_)
+            | Self::Unconfined { .. }
+            | Self::UnconfinedService { .. } => "engine",
             Self::Run(error) => match error {
                 RunError::Store(StoreError::Busy { .. }) => "busy",
                 RunError::Store(_) => "store",

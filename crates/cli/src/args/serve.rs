@@ -60,6 +60,9 @@ pub struct Serve {
     /// Leave jobs alone that an earlier start has not finished
     #[arg(long, help_heading = "Service")]
     pub no_resume: bool,
+    /// Serve although this kernel cannot confine the children that load what clients upload
+    #[arg(long, help_heading = "Service")]
+    pub unconfined: bool,
     /// With --provers: the zkVM that they prove for
     #[arg(long, value_name = "NAME", default_value = "openvm", help_heading = "Provers")]
     pub engine: Choice,

@@ -7,10 +7,12 @@ use std::{future::pending, mem, sync::Arc, time::Duration};
 use myriad_gateway::{Config, Gateway, Limits, TlsFiles, keys::cookie_path};
 use myriad_net::peer_name;
 use myriad_node::requester::{self, Service};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::workshop::OwnWorkshop;
 use crate::{
     args::{Serve, ServeLayer},
+    confinement::confinement,
     error::Error,
     interrupt, network,
     proving::quoted,
@@ -21,6 +23,9 @@ use crate::{
 /// The time from a signal to the end of the process: that of the requests that are being answered,
 /// and that for telling the provers.
 const FAREWELL: Duration = Duration::from_secs(20);
+
+/// The open files that every Linux allows a process.
+const OPEN_FILES: usize = 1024;
 
 pub fn run(args: &Serve) -> Result<(), Error> {
     let mut settings = Settings::load(&ServeLayer {
@@ -35,6 +40,11 @@ pub fn run(args: &Serve) -> Result<(), Error> {
     } else {
         // Its own provers prove for this engine alone.
         settings.engines = settings.engines.only(&[engine])?;
+    }
+    if let Err(missing) = confinement()
+        && !args.unconfined
+    {
+        return Err(Error::UnconfinedService { missing });
     }
     if let Some(tls) = tls(args) {
         // Before provers are started.
@@ -78,6 +88,8 @@ fn introduce(gateway: &Gateway, args: &Serve, settings: &Settings) {
 
 fn config(args: &Serve, settings: &Settings, peer: String, jobs: requester::Limits) -> Config {
     let mut limits = Limits::default();
+    // The other half is for the network, journals, blobs and children.
+    limits.connections = limits.connections.min(open_files() / 2);
     if let Some(size) = args.max_upload {
         limits.upload_bytes = size.as_u64();
     }
@@ -94,6 +106,15 @@ fn config(args: &Serve, settings: &Settings, peer: String, jobs: requester::Limi
         resume: !args.no_resume,
         limits,
     }
+}
+
+/// Allows this process as many open files as the system lets it, and returns how many these are.
+fn open_files() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return OPEN_FILES;
+    };
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
 }
 
 fn tls(args: &Serve) -> Option<TlsFiles> {

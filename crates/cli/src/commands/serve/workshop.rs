@@ -82,8 +82,24 @@ impl OwnWorkshop {
             1 => vec![name.into()],
             count => (1..=count).map(|file| format!("{name} ({file} of {count})").into()).collect(),
         };
-        let read = |(path, name): (&PathBuf, &PathBuf)| BlockFile::read(path).map_err(|e| unread(e, name));
-        let blocks: Vec<BlockFile> = files.iter().zip(&names).map(read).collect::<Result<_, _>>()?;
+        let mut blocks: Vec<BlockFile> = Vec::new();
+        let mut kept_bytes = 0;
+        for (path, name) in files.iter().zip(&names) {
+            let file = BlockFile::read(path).map_err(|e| unread(e, name))?;
+            // A small file may inflate to hundreds of MB, and all are kept until they are joined.
+            kept_bytes += block_bytes(&file);
+            if kept_bytes > INPUT_BYTES_MAX {
+                return Err(Problem::new(
+                    Kind::TooLarge,
+                    format!(
+                        "the files of this batch have {kept_bytes} bytes of blocks and witnesses up to {}, and \
+                         {INPUT_BYTES_MAX} are allowed: submit fewer blocks at once",
+                        name.display()
+                    ),
+                ));
+            }
+            blocks.push(file);
+        }
         let (block, input, variant) = validate(&names, &blocks).map_err(problem)?;
         if !block.skipped.is_empty() {
             return Err(problem(Error::ParentUnknown {
@@ -201,6 +217,15 @@ impl Workshop for OwnWorkshop {
         let engines = self.settings.engines.iter();
         engines.map(|engine| engine.facts.id.name.to_string()).collect()
     }
+}
+
+/// Bytes of the blocks, the witness and the texts of a block file.
+fn block_bytes(file: &BlockFile) -> usize {
+    let witness = [&file.witness.state, &file.witness.codes, &file.witness.headers];
+    let lists = witness.into_iter().chain([&file.later]).flatten();
+    // An empty item takes memory, too.
+    let items: usize = lists.map(|item| item.len() + size_of_val(item)).sum();
+    items + file.block.len() + file.description.as_ref().map_or(0, String::len)
 }
 
 fn engine(name: &str) -> Result<Choice, Problem> {
