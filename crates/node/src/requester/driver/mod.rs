@@ -222,8 +222,7 @@ impl<J: JobBackend> Driver<J> {
                 backend,
                 ended,
             } => self.open(entry, *job, backend, ended),
-            Command::Withdraw(job) => self.withdraw(job),
-            Command::WithdrawEntry(entry) => self.withdraw_entry(entry),
+            Command::Withdraw(entry) => self.withdraw(entry),
         }
     }
 
