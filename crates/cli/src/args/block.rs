@@ -197,7 +197,7 @@ pub struct ProveBlock {
     pub each: bool,
     /// With --each: which files go first, the highest number of all [default: 0]
     ///
-    /// One number for all, or one for each file. Equals share no provers: the first file goes first.
+    /// One number for all, or one for each file. Equals share no provers: the first goes first.
     #[arg(
         long,
         value_name = "N,...",
