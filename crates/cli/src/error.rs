@@ -333,12 +333,17 @@ impl Error {
         terminal::error(&format!("{job}: {}", self.chain()), self.hint());
     }
 
+    /// Whether the user was told of each job already, and with `json` has the document.
+    pub fn is_reported(&self) -> bool {
+        matches!(self, Self::Several { .. })
+    }
+
     /// Tells the user: text on stderr, and with `json` one document on stdout, unless that is there
     /// already.
     pub fn report(&self, json: bool) {
         let text = self.chain();
         terminal::error(&text, self.hint());
-        if json && !matches!(self, Self::Several { .. }) {
+        if json && !self.is_reported() {
             print_document(&text, self.kind());
         }
     }

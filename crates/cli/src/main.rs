@@ -46,8 +46,7 @@ fn main() -> ExitCode {
         // The reader of our output has had enough, as in `myriad ... | head`.
         Err(Error::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            let is_reported = matches!(error, Error::Several { .. });
-            let error = if !is_reported && interrupt::is_cause() {
+            let error = if !error.is_reported() && interrupt::is_cause() {
                 Error::Run(RunError::Interrupted)
             } else {
                 error

@@ -95,7 +95,9 @@ pub struct JobSpec {
     pub tree: Tree,
     /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
-    /// Jobs of higher priority go first whenever they have a task that is ready.
+    /// Jobs of higher priority go first whenever they have a task that is ready. Jobs of the same
+    /// priority and deadline do not share the machines: the one that was opened first goes first.
+    /// Shares would make all of them as late as the last one.
     pub priority: i32,
     /// The time by which it should be done. The earliest one goes first among jobs of the same
     /// priority.

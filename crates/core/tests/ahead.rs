@@ -114,18 +114,18 @@ fn a_late_peer_keeps_nobody_waiting() {
     assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
 }
 
-/// Two leaves are ready: one that the fast machine ends sooner, which is free in 4 s, and one of a
-/// second, which it does not. A slow machine that is woken for the second one gets it. It would be
-/// refused if the first stood for both, and the other slow machine be woken, and so on for ever.
-#[test]
-fn a_machine_gets_the_task_that_it_was_woken_for() {
+/// Leaves are ready that fast machines, which are free in four seconds, end sooner than a slow one;
+/// and a small one, which its holder gives back when two slow machines have waited for a while.
+/// Returns the small one, and the machines that are woken then.
+fn small_leaf_is_given_back(leaves: u32, small: Duration, after: Duration) -> (Desk, TaskId, Vec<Peer>) {
     let arities = Arities {
         leaf: 2,
         internal_for_leaf: 3,
         internal_recursive: 3,
     };
-    let tree = Tree::new(6, arities);
-    let work = |task| if task == leaf(2) { SECOND } else { WORK };
+    let tree = Tree::new(2 * leaves, arities);
+    let last = leaf(leaves - 1);
+    let work = |task| if task == last { small } else { WORK };
     let costs = tree.tasks().map(|task| Cost {
         work: work(task),
         memory: GIB,
@@ -133,12 +133,12 @@ fn a_machine_gets_the_task_that_it_was_woken_for() {
     let spec = JobSpec {
         costs: costs.collect(),
         tree,
-        ..spec(6)
+        ..spec(2 * leaves)
     };
     let mut desk = Desk::new(once(), spec);
     let fast = |number: u32| peer(10 + number);
-    let segments: Vec<_> = [fast(0), peer(SLOW), fast(2), fast(3), fast(4), fast(5)]
-        .into_iter()
+    let holders = (0..2 * leaves).map(|number| if number == 1 { peer(SLOW) } else { fast(number) });
+    let segments: Vec<_> = holders
         .map(|holder| {
             let speed = if holder == peer(SLOW) { 500 } else { 2000 };
             (holder, desk.ask(holder, offer_of(speed)).unwrap())
@@ -151,20 +151,52 @@ fn a_machine_gets_the_task_that_it_was_woken_for() {
         desk.deliver(holder, task);
     }
     desk.pass(SECOND * 20);
-    assert_eq!(desk.ask(fast(0), offer_of(2000)).unwrap().task, leaf(1));
-    // Another one has the small leaf, and gives it back when both slow ones wait.
-    assert_eq!(desk.ask(fast(2), offer_of(2000)).unwrap().task, leaf(2));
-    desk.pass(SECOND * 6);
+    // The first leaf waits for the slow machine's segment.
+    for index in 1..leaves {
+        if leaf(index) == last {
+            desk.pass(SECOND * 6);
+        }
+        let task = desk.ask(fast(2 * index), offer_of(2000)).unwrap().task;
+        assert_eq!(task, leaf(index));
+    }
     desk.deliver(peer(SLOW), of_slow);
     for number in [SLOW, 3] {
         assert!(waits(&desk.ask(peer(number), offer_of(500))), "{number}");
     }
-    let (peer, task, why) = (fast(2), task(leaf(2)), Return::Stopping);
-    let outputs = desk.input(Input::Returned { peer, task, why });
-    let [slow] = woken(&outputs)[..] else {
-        panic!("one is woken: {outputs:?}");
+    desk.pass(after);
+    let outputs = desk.input(Input::Returned {
+        peer: fast(2 * leaves - 2),
+        task: task(last),
+        why: Return::Stopping,
+    });
+    (desk, last, woken(&outputs))
+}
+
+/// No fast machine ends the leaf of a second sooner, so that a slow one is woken for it, and gets
+/// it. It would be refused if the first leaf stood for both, and the other slow machine be woken,
+/// and so on for ever.
+#[test]
+fn a_machine_gets_the_task_that_it_was_woken_for() {
+    let (mut desk, small, woken) = small_leaf_is_given_back(3, SECOND, Duration::ZERO);
+    let [slow] = woken[..] else {
+        panic!("one is woken: {woken:?}");
     };
-    assert_eq!(desk.ask(slow, offer_of(500)).unwrap().task, leaf(2));
+    assert_eq!(desk.ask(slow, offer_of(500)).unwrap().task, small);
+}
+
+/// Fast machines would end the leaf of four seconds sooner. But leaves were left for them for four
+/// seconds, so that a slow one is woken for this one, and gets it. The larger leaf, which it would
+/// get otherwise, is left for longer.
+#[test]
+fn a_woken_machine_gets_what_was_left_for_long() {
+    let small = SECOND * 4;
+    let (_, _, woken) = small_leaf_is_given_back(6, small, SECOND * 3);
+    assert_eq!(woken, [], "it is left for the fast ones");
+    let (mut desk, small, woken) = small_leaf_is_given_back(6, small, SECOND * 4);
+    let [slow] = woken[..] else {
+        panic!("one is woken: {woken:?}");
+    };
+    assert_eq!(desk.ask(slow, offer_of(500)).map(|task| task.task), Ok(small));
 }
 
 /// A machine that says again and again that it makes progress, and never ends, keeps a task from

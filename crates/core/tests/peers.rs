@@ -389,3 +389,58 @@ fn the_oldest_job_goes_first() {
         .collect();
     assert_eq!(order, [JOB, JOB, JOB, younger, younger, younger]);
 }
+
+/// Jobs do not share machines evenly: that would make the first one as late as the last. A younger
+/// one gets those that the oldest has no task for, and gives way as soon as it has one.
+#[test]
+fn a_younger_job_gets_the_machines_that_the_oldest_has_no_task_for() {
+    let mut desk = Desk::new(once(), spec(2));
+    let younger = JobId([1; 32]);
+    desk.input(Input::Open(Box::new(JobSpec {
+        id: younger,
+        ..spec(4)
+    })));
+    let segments = [1, 2].map(|number| desk.ask(peer(number), offer(None)).unwrap());
+    let next = desk.ask(peer(3), offer(None)).unwrap();
+    assert_eq!([segments[0].job, segments[1].job, next.job], [JOB, JOB, younger]);
+    desk.deliver(peer(1), segments[0]);
+    let next = desk.ask(peer(1), offer(None)).unwrap();
+    assert_eq!(next.job, younger, "the leaf needs both segments");
+    desk.deliver(peer(2), segments[1]);
+    let next = desk.ask(peer(2), offer(None)).unwrap();
+    assert_eq!(next.job, JOB, "the younger one has two segments left");
+    let kept = desk.requester.leases(younger).len();
+    assert_eq!(kept, 2, "nothing is taken from it");
+}
+
+/// Priority comes before deadlines, and both before age.
+#[test]
+fn the_most_important_job_goes_first_and_then_the_one_that_is_due_first() {
+    let late = Time(2_000_000_000);
+    let jobs = [
+        (0, None),
+        (0, Some(late)),
+        (0, Some(Time(late.0 - 1))),
+        (1, None),
+        (-1, Some(Time(late.0 - 2))),
+    ];
+    let of = |number: usize| JobId([number as u8; 32]);
+    let specs = jobs
+        .iter()
+        .enumerate()
+        .map(|(number, &(priority, deadline))| JobSpec {
+            id: of(number),
+            priority,
+            deadline,
+            ..spec(1)
+        });
+    let mut specs = specs.collect::<Vec<_>>().into_iter();
+    let mut desk = Desk::new(once(), specs.next().expect("there are five"));
+    for spec in specs {
+        desk.input(Input::Open(Box::new(spec)));
+    }
+    let order: Vec<JobId> = (1..=5)
+        .map(|number| desk.ask(peer(number), offer(None)).unwrap().job)
+        .collect();
+    assert_eq!(order, [3, 2, 1, 0, 4].map(of));
+}

@@ -12,7 +12,10 @@ use myriad_net::{
     blob::BlobRef,
     wire::{FRAME_BYTES_MAX, Notice, Request, Response, Role},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{sleep, timeout},
+};
 
 use support::{Raw, address, node, source};
 
@@ -65,11 +68,8 @@ async fn honest_is_served(victim: &Network, at: &str, blob: BlobRef) {
     honest.close();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_and_floods_are_borne() {
-    let dir = tempfile::tempdir().unwrap();
-    let (victim, mut events) = node(dir.path(), Role::Requester, &[], Limits::default());
-    // Its driver answers whatever gets through.
+/// A driver that answers whatever gets through.
+fn answers(mut events: UnboundedReceiver<Event>) {
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             if let Event::Request { reply, .. } = event {
@@ -77,6 +77,13 @@ async fn garbage_and_floods_are_borne() {
             }
         }
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_and_floods_are_borne() {
+    let dir = tempfile::tempdir().unwrap();
+    let (victim, events) = node(dir.path(), Role::Requester, &[], Limits::default());
+    answers(events);
     let at = address(&victim).await;
     let blob = victim.blobs().put(&vec![1; 1 << 20]).unwrap();
     honest_is_served(&victim, &at, blob).await;
@@ -139,14 +146,8 @@ async fn garbage_and_floods_are_borne() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_asks_too_often_is_told_so_and_an_absent_one_is_not_waited_for() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let (victim, mut events) = node(dirs[0].path(), Role::Requester, &[], Limits::default());
-    tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
-            if let Event::Request { reply, .. } = event {
-                reply.send(Response::Received);
-            }
-        }
-    });
+    let (victim, events) = node(dirs[0].path(), Role::Requester, &[], Limits::default());
+    answers(events);
     let at = address(&victim).await;
     let (asker, mut greeted) = node(dirs[1].path(), Role::Prover, &[&at], Limits::default());
     while !matches!(greeted.recv().await, Some(Event::Greeted { .. })) {}

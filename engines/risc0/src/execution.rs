@@ -40,6 +40,41 @@ const LONG_INSTRUCTIONS_PO2: u32 = 17;
 /// itself. RISC Zero's own 2,000 for segments below 2^15 are those of a store to one page.
 const SHORT_INSTRUCTION_CYCLES: usize = 6_000;
 
+/// What each step of [`CutFor::spare`] leaves besides: more than the cycles between a program's
+/// output and its end, the pages that these touch included.
+const SPARE_CYCLES: usize = 2_000;
+
+/// What an execution is cut for. How it is cut follows from this, the program and its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CutFor {
+    /// The most rows of a segment, as a power of two: one of [`memory::CUT_PO2`].
+    pub po2: u32,
+    /// How much earlier than it has to each segment ends, in steps, up to [`Self::SPARE_MAX`].
+    pub spare: u8,
+}
+
+impl CutFor {
+    /// About one execution of 2,000 is cut where no cut may be, whatever it is cut for: three tries
+    /// more are enough.
+    pub(crate) const SPARE_MAX: u8 = 3;
+
+    /// The cycles that a segment leaves for an instruction.
+    fn room(self) -> usize {
+        let least = if self.po2 < LONG_INSTRUCTIONS_PO2 {
+            SHORT_INSTRUCTION_CYCLES
+        } else {
+            MAX_INSN_CYCLES
+        };
+        least + SPARE_CYCLES * usize::from(self.spare)
+    }
+}
+
+impl From<u32> for CutFor {
+    fn from(po2: u32) -> Self {
+        Self { po2, spare: 0 }
+    }
+}
+
 /// An execution on its way.
 pub(crate) struct Execution {
     /// None once it was told to stop.
@@ -48,7 +83,7 @@ pub(crate) struct Execution {
     /// Is closed when the thread ends.
     ended: Receiver<()>,
     said: Arc<Mutex<Said>>,
-    cut_po2: u32,
+    cut: CutFor,
     /// Whether a segment was taken.
     begun: bool,
     pages: Pages,
@@ -63,24 +98,21 @@ pub(crate) struct Execution {
 pub(crate) enum Stopped {
     /// An instruction does not fit what a segment of this size leaves for one.
     LongInstruction,
+    /// A cut comes where none may be, so that other cuts may do.
+    CutBeforeEnd(String),
     /// The program did what it may not.
     Trapped(String),
 }
 
 impl Execution {
-    /// Executes from the start, and cuts for 2^`cut_po2` rows, one of [`memory::CUT_PO2`]. After
-    /// `cycles_max` user cycles it stops: its last segment does not end the program then. The
-    /// process may take `bytes_max` meanwhile.
-    pub(crate) fn start(job: &Job, cut_po2: u32, cycles_max: u64, bytes_max: u64) -> Self {
-        debug_assert!(memory::CUT_PO2.contains(&cut_po2), "2^{cut_po2}");
+    /// Executes from the start, and cuts. After `cycles_max` user cycles it stops: its last segment
+    /// does not end the program then. The process may take `bytes_max` meanwhile.
+    pub(crate) fn start(job: &Job, cut: impl Into<CutFor>, cycles_max: u64, bytes_max: u64) -> Self {
+        let cut = cut.into();
+        debug_assert!(memory::CUT_PO2.contains(&cut.po2), "2^{}", cut.po2);
         let said = Arc::<Mutex<Said>>::default();
         let host = Host::new(Arc::clone(&job.stdin), &job.seed(), Arc::clone(&said));
         let image = job.program.image.clone();
-        let room = if cut_po2 < LONG_INSTRUCTIONS_PO2 {
-            SHORT_INSTRUCTION_CYCLES
-        } else {
-            MAX_INSN_CYCLES
-        };
         let pages = Pages::of(&image);
         let (sender, segments) = sync_channel(0);
         let (ends, ended) = sync_channel(0);
@@ -88,7 +120,7 @@ impl Execution {
             let _ends: SyncSender<()> = ends;
             let mut executor = Executor::new(image, &host, None, Vec::new(), None);
             let limit = CycleLimit::Soft(cycles_max);
-            executor.run(cut_po2 as usize, room, limit, |segment| {
+            executor.run(cut.po2 as usize, cut.room(), limit, |segment| {
                 sender
                     .send(segment)
                     .map_err(|_| anyhow!("nobody waits for its segments"))
@@ -104,11 +136,11 @@ impl Execution {
             thread: Some(thread),
             ended,
             said,
-            cut_po2,
+            cut,
             begun: false,
             pages,
             held: job.held_bytes(),
-            watch: Watch::of(cut_po2, bytes_max),
+            watch: Watch::of(cut.po2, bytes_max),
             give_up: end_the_process,
         }
     }
@@ -140,10 +172,10 @@ impl Execution {
         let trapped = |error: anyhow::Error| Stopped::Trapped(format!("{error:#}"));
         let too_late = pages::starts_with_an_output(&mut segment).map_err(trapped)?;
         if too_late && std::mem::replace(&mut self.begun, true) {
-            return Err(Stopped::Trapped(format!(
+            return Err(Stopped::CutBeforeEnd(format!(
                 "a cut for 2^{} rows comes between its output and its end, where no segment can be joined; plan it \
                  with another --memory, or have it take some cycles more before it ends",
-                self.cut_po2
+                self.cut.po2
             )));
         }
         self.begun = true;
@@ -180,7 +212,7 @@ impl Execution {
 
     /// The error of a plan that is made for so many bytes.
     pub(crate) fn failed(&self, stopped: Stopped, budget: u64) -> ExecuteError {
-        let larger = (self.cut_po2 + 1).max(LONG_INSTRUCTIONS_PO2);
+        let larger = (self.cut.po2 + 1).max(LONG_INSTRUCTIONS_PO2);
         match stopped {
             Stopped::LongInstruction if memory::CUT_PO2.contains(&larger) => ExecuteError::BudgetTooSmall {
                 budget,
@@ -191,10 +223,10 @@ impl Execution {
             Stopped::LongInstruction => ExecuteError::Indivisible {
                 reason: format!(
                     "one instruction takes more cycles than a segment of 2^{} rows leaves for it",
-                    self.cut_po2
+                    self.cut.po2
                 ),
             },
-            Stopped::Trapped(reason) => ExecuteError::Trapped {
+            Stopped::CutBeforeEnd(reason) | Stopped::Trapped(reason) => ExecuteError::Trapped {
                 reason,
                 output: self.printed(),
             },
@@ -334,7 +366,7 @@ mod tests {
                 match execution.next() {
                     Ok(Some(_)) => {}
                     Ok(None) => return None,
-                    Err(Stopped::Trapped(reason)) => return Some(reason),
+                    Err(Stopped::CutBeforeEnd(reason)) => return Some(reason),
                     Err(other) => panic!("{other:?}"),
                 }
             }

@@ -8,7 +8,7 @@ use risc0_zkvm::ExitCode;
 
 use crate::{
     claims,
-    execution::Execution,
+    execution::{CutFor, Execution, Stopped},
     memory::{self, CUT_PO2, SEGMENT_PO2},
     program::Job,
 };
@@ -23,38 +23,46 @@ const RUN_PO2: u32 = *CUT_PO2.end();
 /// The most bytes that a process may hold where nobody will prove it, and so no plan bounds them.
 const RUN_BYTES_MAX: u64 = 2 << 30;
 
-/// What this engine finds in a segment of a plan again: two bytes.
+/// What this engine finds in a segment of a plan again: two bytes, and a third one in the rare plan
+/// that leaves spare cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Details {
-    /// The rows that the whole execution is cut for, as a power of two.
-    pub cut_po2: u32,
-    /// The rows of this one: the last one may have less.
+    /// What the whole execution is cut for.
+    pub cut: CutFor,
+    /// The rows of this one, as a power of two: the last one may have less.
     po2: u32,
 }
 
 impl Details {
     fn encode(self) -> Vec<u8> {
-        vec![self.cut_po2 as u8, self.po2 as u8]
+        let mut bytes = vec![self.cut.po2 as u8, self.po2 as u8];
+        bytes.extend(Some(self.cut.spare).filter(|spare| *spare > 0));
+        bytes
     }
 
     /// # Errors
     /// Bytes that no plan has.
     pub(crate) fn of(segment: &Segment) -> Result<Self, String> {
-        let details = match *segment.details {
-            [cut_po2, po2] => Some(Self {
-                cut_po2: u32::from(cut_po2),
-                po2: u32::from(po2),
-            }),
+        let bytes = match *segment.details {
+            [cut_po2, po2] => Some((cut_po2, po2, 0)),
+            [cut_po2, po2, spare @ 1..=CutFor::SPARE_MAX] => Some((cut_po2, po2, spare)),
             _ => None,
         };
+        let details = bytes.map(|(cut_po2, po2, spare)| Self {
+            cut: CutFor {
+                po2: u32::from(cut_po2),
+                spare,
+            },
+            po2: u32::from(po2),
+        });
         details
-            .filter(|Self { cut_po2, po2 }| CUT_PO2.contains(cut_po2) && SEGMENT_PO2.contains(po2))
+            .filter(|Self { cut, po2 }| CUT_PO2.contains(&cut.po2) && SEGMENT_PO2.contains(po2))
             .ok_or_else(|| "its details are not those of a plan for RISC Zero".into())
     }
 }
 
 /// Executes, and cuts for as many rows as a process of `budget` can prove. Instructions are user
-/// cycles.
+/// cycles. If a cut comes where none may be, it executes again, with other cuts.
 ///
 /// # Errors
 /// A program that fails, that is too long, or that no receipt could be made for.
@@ -65,15 +73,38 @@ pub(crate) fn plan(
     mut reports: Option<Reports<'_>>,
 ) -> Result<Plan, ExecuteError> {
     let (budget, held) = (budget.bytes(), job.held_bytes());
-    let cut_po2 =
+    let po2 =
         memory::cut_within(budget, held).map_err(|needed| ExecuteError::BudgetTooSmall { budget, needed })?;
-    let mut execution = Execution::start(job, cut_po2, max_instructions, budget);
+    let mut spare = 0;
+    loop {
+        let cut = CutFor { po2, spare };
+        if let Some(plan) = plan_for(job, cut, budget, max_instructions, &mut reports)? {
+            return Ok(plan);
+        }
+        spare += 1;
+    }
+}
+
+/// None if a cut comes where none may be, and others can be tried: somebody may be at a segment
+/// that was told of.
+fn plan_for(
+    job: &Job,
+    cut_for: CutFor,
+    budget: u64,
+    max_instructions: u64,
+    reports: &mut Option<Reports<'_>>,
+) -> Result<Option<Plan>, ExecuteError> {
+    let held = job.held_bytes();
+    let mut execution = Execution::start(job, cut_for, max_instructions, budget);
     let (mut segments, mut instructions, mut told) = (Vec::new(), 0, 0);
     let mut end = None;
     loop {
         let cut = match execution.next() {
             Ok(Some(cut)) => cut,
             Ok(None) => break,
+            Err(Stopped::CutBeforeEnd(_)) if told == 0 && cut_for.spare < CutFor::SPARE_MAX => {
+                return Ok(None);
+            }
             Err(stopped) => return Err(execution.failed(stopped, budget)),
         };
         if segments.len() == SEGMENTS_MAX {
@@ -95,7 +126,7 @@ pub(crate) fn plan(
             });
         }
         let details = Details {
-            cut_po2,
+            cut: cut_for,
             po2: cut.po2,
         };
         let proof_bytes = memory::segment_bytes(cut.po2).saturating_add(held);
@@ -111,7 +142,7 @@ pub(crate) fn plan(
             peak_bytes,
         });
         end = Some(cut.claim);
-        if let Some(Reports { from, tell }) = &mut reports
+        if let Some(Reports { from, tell }) = reports
             && segments.len() > *from
         {
             tell(&segments[told..]);
@@ -119,11 +150,11 @@ pub(crate) fn plan(
         }
     }
     let end = end.expect("an execution has a last segment, which ends it");
-    Ok(Plan {
+    Ok(Some(Plan {
         segments,
         public_values: revealed(&execution, &end)?,
         instructions,
-    })
+    }))
 }
 
 /// The peak of a process that first executes, and then proves.
@@ -191,7 +222,7 @@ pub(crate) fn run(job: &Job, instructions: u64) -> Result<(), ExecuteError> {
 /// An execution that has come to the end of a segment, and goes on when there are more.
 pub(crate) struct Walk {
     execution: Execution,
-    cut_po2: u32,
+    cut: CutFor,
     segments: u32,
     instructions: u64,
     /// The most bytes that the process may hold, by the plan.
@@ -200,12 +231,12 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Starts an execution that will come to `segment`, at least.
-    pub(crate) fn start(job: &Job, cut_po2: u32, segment: &Segment) -> Self {
+    pub(crate) fn start(job: &Job, cut: CutFor, segment: &Segment) -> Self {
         let end = segment.instret_start.saturating_add(segment.num_insns);
         let end = end.saturating_add(CYCLES_OF_A_SEGMENT);
         Self {
-            execution: Execution::start(job, cut_po2, end, segment.peak_bytes),
-            cut_po2,
+            execution: Execution::start(job, cut, end, segment.peak_bytes),
+            cut,
             segments: 0,
             instructions: 0,
             bytes_max: segment.peak_bytes,
@@ -255,10 +286,11 @@ impl Walk {
             ));
         }
         let details = Details::of(segment)?;
-        if details.cut_po2 != self.cut_po2 {
+        if details.cut != self.cut {
             return Err(format!(
-                "the execution is cut for 2^{} rows, and it for 2^{}",
-                self.cut_po2, details.cut_po2
+                "(rows as a power of two, spare cycles in steps) are {:?} in the cut of the execution, and {:?} in its own",
+                (self.cut.po2, self.cut.spare),
+                (details.cut.po2, details.cut.spare)
             ));
         }
         let start = self.instructions;
@@ -309,8 +341,8 @@ pub(crate) fn boundaries(
                 let details = Details::of(segment).map_err(mismatch)?;
                 // How far it will have to go is not known: more segments may be asked for.
                 none.insert(Walk {
-                    execution: Execution::start(job, details.cut_po2, u64::MAX, segment.peak_bytes),
-                    cut_po2: details.cut_po2,
+                    execution: Execution::start(job, details.cut, u64::MAX, segment.peak_bytes),
+                    cut: details.cut,
                     segments: 0,
                     instructions: 0,
                     bytes_max: segment.peak_bytes,
@@ -327,6 +359,103 @@ pub(crate) fn boundaries(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A job that is cut between its output and its end, as far as the first cut goes.
+    fn badly_cut() -> (Job, MemoryBudget) {
+        let po2 = *CUT_PO2.start();
+        let is_cut_badly = |job: &Job| {
+            let mut execution = Execution::start(job, po2, u64::MAX, u64::MAX);
+            loop {
+                match execution.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return false,
+                    Err(stopped) => return matches!(stopped, Stopped::CutBeforeEnd(_)),
+                }
+            }
+        };
+        let job = (5_330..5_341).map(Job::counting).find(is_cut_badly);
+        let job = job.expect("a cut comes there");
+        let budget = MemoryBudget::from_bytes(memory::segment_bytes(po2) + job.held_bytes());
+        (job, budget)
+    }
+
+    #[test]
+    fn an_execution_that_is_cut_where_no_cut_may_be_is_cut_elsewhere() {
+        let (job, budget) = badly_cut();
+        let plan = plan(&job, budget, u64::MAX, None).unwrap();
+        assert_eq!(plan.public_values, crate::samples::JOURNAL);
+        let details = |segment| Details::of(segment).unwrap();
+        assert!(
+            plan.segments
+                .iter()
+                .all(|segment| details(segment).cut.spare == 1)
+        );
+        let walked: u64 = plan.segments.iter().map(|segment| segment.num_insns).sum();
+        assert_eq!(walked, plan.instructions);
+        // Provers find the same segments, and each begins where the one before it ends.
+        let (boundaries, _) = boundaries(&job, &plan.segments, None).unwrap();
+        assert_eq!(boundaries.len(), plan.segments.len());
+        for segment in &plan.segments {
+            crate::prove::reach(&job, segment).unwrap();
+        }
+        let other = Segment {
+            details: vec![15, details(&plan.segments[0]).po2 as u8],
+            ..plan.segments[0].clone()
+        };
+        assert!(crate::prove::reach(&job, &other).is_err(), "it is cut otherwise");
+    }
+
+    #[test]
+    fn an_execution_of_which_segments_were_told_is_not_cut_elsewhere() {
+        let (job, budget) = badly_cut();
+        let mut told = 0;
+        let reports = Reports {
+            from: 0,
+            tell: &mut |segments| told += segments.len(),
+        };
+        let error = plan(&job, budget, u64::MAX, Some(reports)).unwrap_err();
+        assert!(
+            error.to_string().contains("between its output and its end"),
+            "{error}"
+        );
+        assert!(told > 0);
+    }
+
+    #[test]
+    fn details_are_those_of_a_plan() {
+        let of = |details: &[u8]| {
+            Details::of(&Segment {
+                index: 0,
+                instret_start: 0,
+                num_insns: 1,
+                details: details.to_vec(),
+                last: true,
+                cells: 1,
+                interactions: 0,
+                peak_bytes: 1,
+            })
+        };
+        for bytes in [
+            &[15, 14][..],
+            &[22, 22],
+            &[17, 15, 1],
+            &[17, 17, CutFor::SPARE_MAX],
+        ] {
+            assert_eq!(of(bytes).unwrap().encode(), bytes);
+        }
+        let refused: [&[u8]; 7] = [
+            &[],
+            &[15],
+            &[14, 14],
+            &[15, 13],
+            &[17, 15, 0],
+            &[17, 15, CutFor::SPARE_MAX + 1],
+            &[17, 15, 1, 0],
+        ];
+        for bytes in refused {
+            assert!(of(bytes).is_err(), "{bytes:?}");
+        }
+    }
 
     #[test]
     fn a_plan_has_the_memory_of_its_execution() {

@@ -40,7 +40,7 @@ pub(crate) fn reach(job: &Job, segment: &Segment) -> Result<Executed, ProveError
         reason,
     };
     let details = Details::of(segment).map_err(mismatch)?;
-    let mut walk = Walk::start(job, details.cut_po2, segment);
+    let mut walk = Walk::start(job, details.cut, segment);
     while walk.segments() < segment.index {
         walk.skip().map_err(mismatch)?;
     }
@@ -87,7 +87,7 @@ impl From<Stopped> for String {
     fn from(stopped: Stopped) -> Self {
         match stopped {
             Stopped::LongInstruction => "an instruction does not fit a segment of its size".into(),
-            Stopped::Trapped(reason) => reason,
+            Stopped::CutBeforeEnd(reason) | Stopped::Trapped(reason) => reason,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The files that were compiled come from the compiler, at build time: a file that only the host
 //! compiles is not among them, and a new one can come in only by a change of another input. The
-//! rest is here: the settings.
+//! rest is here: the settings, and the sources of members that stand in for a crate which a crate
+//! from elsewhere asks for. The compiler names the sources of no crate below one from elsewhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,23 +60,49 @@ pub fn settings(repository: &Path, set: &Set, guest: &Guest) -> Result<Hashes> {
     hashes.insert(set.manifest(), hash(workspace.to_string().as_bytes()));
 
     let lock: Lock = read_toml(&repository.join(set.lock()))?;
-    hashes.insert(
-        set.lock(),
-        hash(
-            json!(lock.dependencies_of(&guest.package.name))
-                .to_string()
-                .as_bytes(),
-        ),
-    );
+    let dependencies = lock.dependencies_of(&guest.package.name);
+    hashes.insert(set.lock(), hash(json!(dependencies).to_string().as_bytes()));
 
     add_package(repository, &guest.package, &mut hashes)?;
+    // The lock file does not know which guest asks for which feature: where one of a workspace
+    // reaches a member through an optional dependency, the others do.
+    for member in metadata::workspace_packages(&repository.join(set.manifest()))? {
+        let is_own = hashes.contains_key(&relative_to(repository, &member.manifest_path)?);
+        if !is_own && dependencies.contains(&locked(&member.name, &member.version, "")) {
+            add_package(repository, &member, &mut hashes)?;
+            let folder = member.manifest_path.with_file_name("src");
+            add_sources(repository, &folder, &mut hashes)?;
+        }
+    }
     Ok(hashes)
+}
+
+/// Adds the Rust files of a folder but those of tests, which only the host compiles.
+fn add_sources(repository: &Path, folder: &Path, hashes: &mut Hashes) -> Result<()> {
+    let cannot_list = || format!("cannot list {}", folder.display());
+    for entry in fs::read_dir(folder).with_context(cannot_list)? {
+        let path = entry.with_context(cannot_list)?.path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            add_sources(repository, &path, hashes)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            hashes.insert(relative_to(repository, &path)?, hash(&bytes));
+        }
+    }
+    Ok(())
+}
+
+fn relative_to(repository: &Path, path: &Path) -> Result<String> {
+    Ok(path.strip_prefix(repository)?.display().to_string())
 }
 
 /// Adds the settings of a package of this repository and of those that it depends on.
 fn add_package(repository: &Path, package: &Package, hashes: &mut Hashes) -> Result<()> {
     let relative = |path: &Path| path.strip_prefix(repository).map(Path::to_owned);
-    let manifest = relative(&package.manifest_path)?.display().to_string();
+    let manifest = relative_to(repository, &package.manifest_path)?;
     if hashes.contains_key(&manifest) {
         return Ok(());
     }
@@ -131,6 +158,11 @@ fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&text).with_context(|| format!("cannot parse {}", path.display()))
 }
 
+/// A package as [`Lock::dependencies_of`] names it. One of this repository has no checksum.
+fn locked(name: &str, version: &str, checksum: &str) -> String {
+    format!("{name} {version} {checksum}")
+}
+
 #[derive(Deserialize)]
 struct Lock {
     package: Vec<LockedPackage>,
@@ -154,7 +186,7 @@ impl Lock {
         let mut open: Vec<&LockedPackage> = self.named(guest).collect();
         while let Some(package) = open.pop() {
             let checksum = package.checksum.as_deref().unwrap_or_default();
-            if found.insert(format!("{} {} {checksum}", package.name, package.version)) {
+            if found.insert(locked(&package.name, &package.version, checksum)) {
                 open.extend(
                     package
                         .dependencies
@@ -182,6 +214,7 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guests::guest::SETS;
 
     #[test]
     fn a_guest_depends_on_what_its_lock_entries_reach() {
@@ -217,5 +250,21 @@ mod tests {
         .unwrap();
         let expected = ["a 1.0.0 aa", "b 2.0.0 b2", "guest 0.1.0 "].map(str::to_owned);
         assert_eq!(lock.dependencies_of("guest"), BTreeSet::from(expected));
+    }
+
+    /// OpenVM's guest library asks for the allocator, and no guest names it.
+    #[test]
+    fn a_member_below_a_crate_from_elsewhere_is_an_input() {
+        let repository = crate::repository();
+        let all: &[&str] = &["guests/heap/Cargo.toml", "guests/heap/src/lib.rs"];
+        for set in SETS {
+            let expected = if set.folder == "guests" { all } else { &[] };
+            for guest in set.guests(repository).unwrap() {
+                let settings = settings(repository, set, &guest).unwrap();
+                let names = settings.into_keys();
+                let of_heap: Vec<String> = names.filter(|name| name.starts_with("guests/heap/")).collect();
+                assert_eq!(of_heap, expected, "{}", guest.name);
+            }
+        }
     }
 }

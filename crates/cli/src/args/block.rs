@@ -197,7 +197,7 @@ pub struct ProveBlock {
     pub each: bool,
     /// With --each: the priority of the files; the highest number goes first [default: 0]
     ///
-    /// One number for all, or one for each file. Among equals the first file goes first.
+    /// One number for all, or one for each file. Equals share no provers: the first goes first.
     #[arg(
         long,
         value_name = "N,...",

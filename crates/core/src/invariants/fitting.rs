@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Checker;
-use crate::{Blob, Cost, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
+use super::{Checker, durable::Durable};
+use crate::{Blob, Cost, Input, JobId, Offer, Output, Peer, TaskId, Time, Tree};
 
 /// A lease is an answer to an offer, and fits into the memory that was offered. Its task is not
 /// done, and has durable inputs. The caller's own final proof is leased to nobody.
@@ -12,9 +12,7 @@ pub struct Fitting {
     jobs: BTreeMap<JobId, (Tree, Vec<u64>)>,
     /// Jobs whose final proof the caller makes.
     own_final: BTreeSet<JobId>,
-    /// Proofs that the caller was asked to persist since the job was opened.
-    to_persist: BTreeSet<(TaskRef, Blob)>,
-    done: BTreeSet<TaskRef>,
+    durable: Durable,
     offers: BTreeMap<Peer, Offer>,
 }
 
@@ -29,9 +27,7 @@ impl Fitting {
         *grown = tree
             .cloned()
             .unwrap_or_else(|| Tree::growing(memory.len() as u32));
-        // Those of nodes do not count.
-        let segments = done.iter().filter(|(task, _)| matches!(task, TaskId::Segment(_)));
-        self.done.extend(segments.map(|&(task, _)| TaskRef { job, task }));
+        self.durable.grown(job, done);
     }
 }
 
@@ -41,6 +37,7 @@ impl Checker for Fitting {
     fn input(&mut self, _now: Time, input: &Input) {
         // An offer stands for one answer.
         self.offers.clear();
+        self.durable.input(input);
         match input {
             Input::Open(spec) if !self.jobs.contains_key(&spec.id) => {
                 let memory = spec.costs.iter().map(|cost| cost.memory).collect();
@@ -49,8 +46,7 @@ impl Checker for Fitting {
                 if spec.own_final {
                     self.own_final.insert(job);
                 }
-                let done = spec.done.iter().map(|&(task, _)| TaskRef { job, task });
-                self.done.extend(done);
+                self.durable.opened(job, &spec.done);
             }
             Input::Grow { job, costs, done } => self.grows(*job, None, costs, done),
             Input::Settle {
@@ -62,29 +58,15 @@ impl Checker for Fitting {
             Input::Offer { peer, offer } => {
                 self.offers.insert(*peer, *offer);
             }
-            Input::Persisted { task, proof } if self.to_persist.contains(&(*task, *proof)) => {
-                self.done.insert(*task);
-            }
             _ => {}
         }
     }
 
     fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
+        self.durable.output(output);
         if let Output::Announce { job, open: false } = output {
-            // If the job is opened again, it starts from what the caller has kept.
             self.jobs.remove(job);
             self.own_final.remove(job);
-            self.done.retain(|task| task.job != *job);
-            self.to_persist.retain(|(task, _)| task.job != *job);
-        }
-        if let Output::Persist { task, proof, .. } = output {
-            self.to_persist.insert((*task, *proof));
-        }
-        if let Output::Event(Event::Refuted { task, proof, .. } | Event::Reopened { task, proof, .. }) =
-            output
-        {
-            self.done.remove(task);
-            self.to_persist.remove(&(*task, *proof));
         }
         let Output::Lease { peer, task, .. } = output else {
             return Ok(());
@@ -110,16 +92,11 @@ impl Checker for Fitting {
         if task.task == TaskId::Final && self.own_final.contains(&task.job) {
             return Err(format!("{task} is for the caller, and leased to {peer:?}"));
         }
-        if self.done.contains(task) {
+        if self.durable.contains(task.job, task.task) {
             return Err(format!("{task} is done and leased again"));
         }
-        let missing = tree.children(task.task).find(|&child| {
-            let child = TaskRef {
-                job: task.job,
-                task: child,
-            };
-            !self.done.contains(&child)
-        });
+        let mut children = tree.children(task.task);
+        let missing = children.find(|&child| !self.durable.contains(task.job, child));
         missing.map_or(Ok(()), |child| {
             Err(format!("{task} is leased, but its child {child} is not done"))
         })

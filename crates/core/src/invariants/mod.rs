@@ -5,6 +5,7 @@
 
 mod accepted;
 mod banned;
+mod durable;
 mod fitting;
 mod grown;
 mod kept;

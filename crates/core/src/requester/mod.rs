@@ -17,7 +17,7 @@ use crate::{
     forecast::Forecast,
     ids::{Blob, JobId, Peer, TaskId, TaskRef},
     input::{Input, JobSpec},
-    job::{Job, Stage, TaskState},
+    job::{Job, Stage, Task, TaskState},
     output::{Event, Output, Refusal, Revocation},
     peer_table::PeerTable,
     peers::{Newcomers, PeerState},
@@ -166,11 +166,16 @@ impl Requester {
 
     /// The accepted and durable proof of a task of an open job.
     pub fn proof(&self, task: TaskRef) -> Option<Blob> {
-        let job = self.jobs.get(&task.job)?;
-        match job.tree.contains(task.task).then(|| job.task(task.task).state)? {
+        match self.own(task)?.state {
             TaskState::Done(proof) => Some(proof),
             _ => None,
         }
+    }
+
+    /// A task of an open job, as far as the job has it.
+    fn own(&self, task: TaskRef) -> Option<&Task> {
+        let job = self.jobs.get(&task.job)?;
+        job.tree.contains(task.task).then(|| job.task(task.task))
     }
 
     /// The tasks whose proofs a task of an open job takes, in the order in which it takes them.
@@ -188,11 +193,7 @@ impl Requester {
 
     /// Whether a proof of a task would be looked at if it came from this peer.
     pub fn may_submit(&self, peer: Peer, task: TaskRef) -> bool {
-        let own = self
-            .jobs
-            .get(&task.job)
-            .filter(|job| job.tree.contains(task.task));
-        own.map(|job| job.task(task.task)).is_some_and(|own| {
+        self.own(task).is_some_and(|own| {
             let leased = own.leases.contains_key(&peer) || own.former.contains_key(&peer);
             let claimed = own.claims.iter().any(|claim| claim.peer == peer);
             leased && !claimed && own.state == TaskState::Open
@@ -201,33 +202,22 @@ impl Requester {
 
     /// Whether a proof that this peer says it has of a task is to be looked at, now or later.
     pub fn has_claim(&self, peer: Peer, task: TaskRef) -> bool {
-        let own = self
-            .jobs
-            .get(&task.job)
-            .filter(|job| job.tree.contains(task.task));
-        own.is_some_and(|job| job.task(task.task).claims.iter().any(|claim| claim.peer == peer))
+        let own = self.own(task);
+        own.is_some_and(|own| own.claims.iter().any(|claim| claim.peer == peer))
     }
 
     /// The number of peers remembered because of a task of an open job that they hold no more. It
     /// is bounded, however many come.
     pub fn remembered_for(&self, task: TaskRef) -> usize {
-        let own = self
-            .jobs
-            .get(&task.job)
-            .filter(|job| job.tree.contains(task.task));
-        own.map(|job| job.task(task.task))
-            .map_or(0, |own| own.former.len() + own.failures.len())
+        let own = self.own(task);
+        own.map_or(0, |own| own.former.len() + own.failures.len())
     }
 
     /// Whether the caller's finding about a proof still counts: it was asked to check the proof,
     /// and none of that task was accepted meanwhile.
     pub fn awaits(&self, peer: Peer, task: TaskRef, proof: Blob) -> bool {
-        let own = self
-            .jobs
-            .get(&task.job)
-            .filter(|job| job.tree.contains(task.task));
-        own.is_some_and(|job| {
-            let mut claims = job.task(task.task).claims.iter();
+        self.own(task).is_some_and(|own| {
+            let mut claims = own.claims.iter();
             claims.any(|claim| claim.checking && claim.peer == peer && claim.proof == proof)
         })
     }
@@ -235,12 +225,8 @@ impl Requester {
     /// Whether the caller's finding by doing a task still counts: it was asked to do it, and the
     /// task is not done meanwhile.
     pub fn is_trying(&self, task: TaskRef) -> bool {
-        let own = self
-            .jobs
-            .get(&task.job)
-            .filter(|job| job.tree.contains(task.task));
-        own.map(|job| job.task(task.task))
-            .is_some_and(|own| own.suspicion.trying && own.state == TaskState::Open)
+        let own = self.own(task);
+        own.is_some_and(|own| own.suspicion.trying && own.state == TaskState::Open)
     }
 
     /// Whether a task of an open job is for the caller to do, and for no peer: see
@@ -267,11 +253,7 @@ impl Requester {
 
     /// The peers that hold a task of an open job.
     pub fn holders(&self, task: TaskRef) -> Vec<Peer> {
-        let job = self
-            .jobs
-            .get(&task.job)
-            .filter(|job| job.tree.contains(task.task));
-        let leases = job.map(|job| &job.task(task.task).leases);
+        let leases = self.own(task).map(|own| &own.leases);
         leases
             .into_iter()
             .flat_map(|leases| leases.keys().copied())

@@ -37,13 +37,11 @@ pub(super) struct Beside {
 /// segments.
 pub(super) fn candidates(question: &Question) -> Result<Vec<Way>, PlanError> {
     let model = &question.requester.model;
-    let present = || {
-        question
-            .classes
-            .iter()
-            .filter(|class| question.honest_of(class) > 0)
-    };
-    let memory = present().map(|class| class.memory_bytes).max().unwrap_or(0);
+    let memory = question
+        .present()
+        .map(|class| class.memory_bytes)
+        .max()
+        .unwrap_or(0);
     let too_little = || PlanError::Memory {
         actual: memory,
         needed: model.memory_min(),

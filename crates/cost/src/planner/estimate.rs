@@ -88,21 +88,10 @@ fn seconds(microseconds: u64) -> f64 {
 
 /// The first copy is the requester's; then every holder passes it on, so that the copies double.
 fn distribute_s(question: &Question, segments: u32) -> f64 {
-    let machines: u64 = question
-        .classes
-        .iter()
-        .map(|class| question.honest_of(class))
-        .sum();
-    let present = || {
-        question
-            .classes
-            .iter()
-            .filter(|class| question.honest_of(class) > 0)
-    };
+    let machines = question.delivering();
     let slowest = |rate: &dyn Fn(&Link) -> f64| {
-        present()
-            .map(|class| rate(&class.link))
-            .fold(f64::INFINITY, f64::min)
+        let rates = question.present().map(|class| rate(&class.link));
+        rates.fold(f64::INFINITY, f64::min)
     };
     let (up, down) = (
         slowest(&|link| link.up_bytes_per_s),
@@ -148,11 +137,7 @@ pub(super) fn describe(question: &Question, best: &Best) -> FleetPlan {
     let hours: f64 = busy()
         .map(|(class, busy_s)| class.price_per_h * busy_s / 3600.0)
         .sum();
-    let honest: u64 = question
-        .classes
-        .iter()
-        .map(|class| question.honest_of(class))
-        .sum();
+    let honest = question.delivering();
     let sustained_s = bounds
         .machines_s
         .max(bounds.requester_down_s)

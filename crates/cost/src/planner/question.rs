@@ -156,6 +156,16 @@ impl Question {
         Ok(())
     }
 
+    /// The classes with machines that deliver.
+    pub(super) fn present(&self) -> impl Iterator<Item = &Class> {
+        self.classes.iter().filter(|class| self.honest_of(class) > 0)
+    }
+
+    /// All machines that deliver.
+    pub(super) fn delivering(&self) -> u64 {
+        self.classes.iter().map(|class| self.honest_of(class)).sum()
+    }
+
     /// The machines of a class that deliver.
     pub fn honest_of(&self, class: &Class) -> u64 {
         // A hair more than the product, which may be a hair below a whole number.

@@ -7,11 +7,6 @@ use std::sync::{
 
 use super::*;
 
-/// A file that is whole.
-fn file_of(body: &[u8]) -> Vec<u8> {
-    KeyFolder::file_of(body)
-}
-
 /// The name of the keys of a text.
 fn name(text: Option<&str>) -> String {
     Description::of(text).key_name(&[3; 32])
@@ -40,8 +35,8 @@ fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
         let read = |name: String| (name.clone(), fs::read(dir.path().join(name)).unwrap());
         names.map(read).collect()
     };
-    fill(None, file_of(b"plain")).unwrap();
-    fill(Some("a"), file_of(b"of a")).unwrap();
+    fill(None, KeyFolder::file_of(b"plain")).unwrap();
+    fill(Some("a"), KeyFolder::file_of(b"of a")).unwrap();
     let of_b = name(Some("b"));
     let before = others(&of_b);
     // The answer spoils no other keys, whatever it says, in whatever form.
@@ -54,7 +49,7 @@ fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
         assert!(matches!(error, KeyError::Keygen { .. }), "{error}");
         assert_eq!(others("none"), before, "nothing is left of it");
     }
-    fill(Some("b"), file_of(b"plain")).unwrap();
+    fill(Some("b"), KeyFolder::file_of(b"plain")).unwrap();
     assert_eq!(others(&of_b), before);
     // Keys that are there are not made again.
     let made = cache.fill(
@@ -77,7 +72,7 @@ fn two_at_once_make_the_keys_once() {
             made.fetch_add(1, Ordering::SeqCst);
             // The sleep is long enough for all to have looked.
             thread::sleep(20 * OTHERS_POLL);
-            Ok::<_, KeyError>(file_of(b"keys"))
+            Ok::<_, KeyError>(KeyFolder::file_of(b"keys"))
         };
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -93,7 +88,7 @@ fn two_at_once_make_the_keys_once() {
     assert_eq!(made_by(Filling::Missing), 1);
     assert_eq!(made_by(Filling::Missing), 0);
     let path = KeyFolder::new(dir.path()).path(&name(None));
-    fs::write(&path, file_of(b"rot")).unwrap();
+    fs::write(&path, KeyFolder::file_of(b"rot")).unwrap();
     assert_eq!(made_by(Filling::Rotten), 1);
     // A caller that does not wait, since it is to be stopped, makes them too.
     let lock = File::create(dir.path().join(format!("{}.lock", name(Some("a"))))).unwrap();
@@ -166,7 +161,7 @@ fn keys_that_are_used_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let cache = KeyFolder::new(dir.path());
     let fill = || {
-        let make = || Ok::<_, KeyError>(file_of(b"keys"));
+        let make = || Ok::<_, KeyError>(KeyFolder::file_of(b"keys"));
         cache.fill(&name(None), Filling::Missing, || true, make).unwrap();
     };
     fill();
@@ -183,7 +178,7 @@ fn keys_that_are_used_are_kept() {
 fn a_file_that_is_whole_and_has_no_keys_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let cache = KeyFolder::new(dir.path());
-    let (rotten, anew) = (file_of(b"rot"), file_of(b"anew"));
+    let (rotten, anew) = (KeyFolder::file_of(b"rot"), KeyFolder::file_of(b"anew"));
     let fill = |filling, file: &[u8]| {
         cache
             .fill(&name(None), filling, || true, || Ok::<_, KeyError>(file.to_vec()))

@@ -12,10 +12,9 @@ use std::{
 
 use futures::StreamExt;
 use libp2p::{Multiaddr, Swarm, core::PeerRecord, gossipsub, identity::Keypair, swarm::SwarmEvent};
-use myriad_core::JobId;
 use myriad_net::{
     Event, Identity, Limits, Network, Regard, Scope, parse_peer,
-    wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, PROTOCOL_VERSION, Role, encode},
+    wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Role, encode},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -25,7 +24,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{Alive, AliveEvent, address, node_at, stranger};
+use crate::{
+    announcement,
+    support::{Alive, AliveEvent, address, node_at, stranger},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -120,18 +122,8 @@ async fn herald(from: &str, to: &str, addresses: &[String]) -> JoinHandle<()> {
     };
     timeout(PATIENCE, subscribed).await.expect("it is heard");
     let announcement = Announcement {
-        version: PROTOCOL_VERSION,
-        job: JobId([7; 32]),
-        requester: parse_peer(&swarm.local_peer_id().to_base58()).unwrap(),
-        sequence: 1,
-        open: true,
-        engine: myriad_core::EngineId {
-            name: "any".parse().unwrap(),
-            fingerprint: [7; 32],
-        },
-        extent: None,
-        bytes: 1,
         record: record.into_signed_envelope().into_protobuf_encoding(),
+        ..announcement(7, parse_peer(&swarm.local_peer_id().to_base58()).unwrap())
     };
     let bytes = encode(&announcement, ANNOUNCEMENT_BYTES_MAX).unwrap();
     swarm.behaviour_mut().speaks.publish(topic, bytes).unwrap();
@@ -246,20 +238,7 @@ async fn peers_that_are_nowhere_keep_no_newcomer_out() {
     }
     hears(&mut node, 150).await;
     let honest = start(Role::Requester, "127.3.0.1", &[&at], limits);
-    honest.network.announce(Announcement {
-        version: PROTOCOL_VERSION,
-        job: JobId([8; 32]),
-        requester: honest.network.peer(),
-        sequence: 0,
-        open: true,
-        engine: myriad_core::EngineId {
-            name: "any".parse().unwrap(),
-            fingerprint: [7; 32],
-        },
-        extent: None,
-        bytes: 1,
-        record: Vec::new(),
-    });
+    honest.network.announce(announcement(8, honest.network.peer()));
     node.meets_a(Role::Requester).await;
     heralds.iter().for_each(JoinHandle::abort);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::join_all};
 use libp2p::{Multiaddr, Swarm, gossipsub, identity::Keypair, swarm::SwarmEvent};
-use myriad_core::JobId;
+use myriad_core::{JobId, Peer};
 use myriad_net::{
     Config, Event, Identity, Limits, Listen, Network,
     blob::{BlobRef, BlobStore},
@@ -180,21 +180,26 @@ impl Herald {
     }
 
     fn job(&self, number: u8) -> Vec<u8> {
-        let announcement = Announcement {
-            version: PROTOCOL_VERSION,
-            job: JobId([number; 32]),
-            requester: parse_peer(&self.swarm.local_peer_id().to_base58()).unwrap(),
-            sequence: 1,
-            open: true,
-            engine: myriad_core::EngineId {
-                name: "any".parse().unwrap(),
-                fingerprint: [7; 32],
-            },
-            extent: None,
-            bytes: 1,
-            record: Vec::new(),
-        };
-        encode(&announcement, ANNOUNCEMENT_BYTES_MAX).unwrap()
+        let requester = parse_peer(&self.swarm.local_peer_id().to_base58()).unwrap();
+        encode(&announcement(number, requester), ANNOUNCEMENT_BYTES_MAX).unwrap()
+    }
+}
+
+/// A job of this number that this peer announces.
+fn announcement(number: u8, requester: Peer) -> Announcement {
+    Announcement {
+        version: PROTOCOL_VERSION,
+        job: JobId([number; 32]),
+        requester,
+        sequence: 1,
+        open: true,
+        engine: myriad_core::EngineId {
+            name: "any".parse().unwrap(),
+            fingerprint: [7; 32],
+        },
+        extent: None,
+        bytes: 1,
+        record: Vec::new(),
     }
 }
 

@@ -5,13 +5,13 @@
 use std::sync::{Arc, Mutex};
 
 use myriad_core::{JobId, TaskRef};
-use myriad_net::{
-    Event as NetEvent,
-    wire::{Lease, Request, Response, Returned, Sources},
-};
+use myriad_net::wire::{Lease, Returned, Sources};
 
 use super::*;
-use crate::testbed::{announcement, engine, start_with_quota};
+use crate::{
+    holding::until,
+    testbed::{announcement, engine, start_with_quota},
+};
 
 const MIB: u64 = 1 << 20;
 /// Twice the room that a task needs besides its files: half of it may be kept for others.
@@ -33,9 +33,8 @@ const JOB: JobId = JobId([0x61; 32]);
 impl Endless {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (network, mut events) = start(dir.path(), Role::Requester, &[]);
+        let (network, events) = start(dir.path(), Role::Requester, &[]);
         let at = address(&network).await;
-        let returns: Arc<Mutex<Vec<Returned>>> = Arc::default();
         let here = |bytes: &[u8]| network.source(network.blobs().put(bytes).unwrap(), [network.peer()]);
         let sources = Sources {
             program: here(&[1; 1000]),
@@ -43,30 +42,10 @@ impl Endless {
             input: here(&[2; 1000]),
             engine: engine(),
         };
-        tokio::spawn({
-            let returns = Arc::clone(&returns);
-            async move {
-                let mut next = 0;
-                while let Some(event) = events.recv().await {
-                    let NetEvent::Request { request, reply, .. } = event else {
-                        continue;
-                    };
-                    reply.send(match request {
-                        Request::Offer(_) => {
-                            next += 1;
-                            Response::Lease(Box::new(lease(next, &sources)))
-                        }
-                        Request::Renew { .. } => Response::Extended { lease_ms: 60_000 },
-                        Request::Return { why, .. } => {
-                            returns.lock().unwrap().push(why);
-                            Response::Received
-                        }
-                        Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
-                            Response::Received
-                        }
-                    });
-                }
-            }
+        let mut next = 0;
+        let returns = serves(events, move || {
+            next += 1;
+            lease(next, &sources)
         });
         network.announce(announcement(&network, JOB));
         Self {
@@ -91,17 +70,6 @@ fn lease(number: u32, sources: &Sources) -> Lease {
         instructions: 1000,
         work: Work::Segment(number.to_be_bytes().to_vec()),
     }
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waited = async {
-        while !is_so() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, waited)
-        .await
-        .unwrap_or_else(|_| panic!("{what}"));
 }
 
 /// Each proof is for a requester that does not say what became of it, and would stay as long as its

@@ -17,16 +17,24 @@ mod testbed;
 mod time;
 mod trickling;
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use myriad_core::{Peer, Redundancy, TaskId};
+use myriad_core::{Peer, Redundancy, TaskId, TaskRef};
 use myriad_net::{
-    Network,
+    Event as NetEvent, Network,
     blob::BlobRef,
-    wire::{OfferMessage, Request as WireRequest, Response, Role, Spent, Work},
+    wire::{Lease, OfferMessage, Request as WireRequest, Response, Returned, Role, Spent, Work},
 };
 use myriad_node::{Event, RunError, prover::Activity};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{sleep, timeout},
+};
 
 use testbed::{
     Fault, Journal, Kept, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, engine,
@@ -89,6 +97,16 @@ async fn is_interrupted(dir: &Path, at: &[String], wanted: Request) {
 
 /// Gets a segment to prove, and says at once that its proof is what `keeps` says.
 async fn claim(network: &Network, requester: Peer, keeps: impl FnOnce(&[u8]) -> BlobRef) {
+    let lease = leased(network, requester).await;
+    let Work::Segment(description) = &lease.work else {
+        panic!("segments come first")
+    };
+    let proof = keeps(&segment_proof(description));
+    submit(network, requester, lease.task, proof).await;
+}
+
+/// Offers until there is a lease.
+async fn leased(network: &Network, requester: Peer) -> Lease {
     let offer = WireRequest::Offer(OfferMessage {
         memory: MEMORY,
         threads: 1,
@@ -96,21 +114,47 @@ async fn claim(network: &Network, requester: Peer, keeps: impl FnOnce(&[u8]) -> 
         engines: vec![engine().name],
         holds: Vec::new(),
     });
-    let lease = loop {
+    loop {
         if let Ok(Response::Lease(lease)) = network.ask(requester, offer.clone()).await {
-            break lease;
+            return *lease;
         }
         sleep(Duration::from_millis(50)).await;
-    };
-    let Work::Segment(description) = lease.work else {
-        panic!("segments come first")
-    };
-    let submit = WireRequest::Submit {
-        task: lease.task,
-        proof: keeps(&segment_proof(&description)),
-        spent: Spent::default(),
-    };
+    }
+}
+
+async fn submit(network: &Network, requester: Peer, task: TaskRef, proof: BlobRef) {
+    let spent = Spent::default();
+    let submit = WireRequest::Submit { task, proof, spent };
     network.ask(requester, submit).await.unwrap();
+}
+
+/// Serves everybody with what `lease` gives, takes note of proofs and says nothing more, and keeps
+/// with which reasons leases come back.
+fn serves(
+    mut events: UnboundedReceiver<NetEvent>,
+    mut lease: impl FnMut() -> Lease + Send + 'static,
+) -> Arc<Mutex<Vec<Returned>>> {
+    let returns: Arc<Mutex<Vec<Returned>>> = Arc::default();
+    let noted = Arc::clone(&returns);
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            let NetEvent::Request { request, reply, .. } = event else {
+                continue;
+            };
+            reply.send(match request {
+                WireRequest::Offer(_) => Response::Lease(Box::new(lease())),
+                WireRequest::Renew { .. } => Response::Extended { lease_ms: 60_000 },
+                WireRequest::Return { why, .. } => {
+                    noted.lock().unwrap().push(why);
+                    Response::Received
+                }
+                WireRequest::Submit { .. } | WireRequest::Prepare { .. } | WireRequest::Notice(_) => {
+                    Response::Received
+                }
+            });
+        }
+    });
+    returns
 }
 
 fn all_accepted_once(outcome: &Outcome, segments: u32) {
@@ -120,13 +164,7 @@ fn all_accepted_once(outcome: &Outcome, segments: u32) {
     assert!(outcome.accepted.values().all(|&times| times == 1));
 }
 
-async fn requester(
-    dir: &tempfile::TempDir,
-) -> (
-    Network,
-    tokio::sync::mpsc::UnboundedReceiver<myriad_net::Event>,
-    Vec<String>,
-) {
+async fn requester(dir: &tempfile::TempDir) -> (Network, UnboundedReceiver<NetEvent>, Vec<String>) {
     let (network, events) = start(dir.path(), Role::Requester, &[]);
     let address = address(&network).await;
     (network, events, vec![address])

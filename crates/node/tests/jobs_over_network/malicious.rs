@@ -11,7 +11,7 @@ use myriad_engine::PROGRAM_BYTES_MAX;
 use myriad_net::{
     Event as NetEvent,
     blob::BlobRef,
-    wire::{Lease, Request, Response, Returned, Sources, Work},
+    wire::{Lease, Returned, Sources, Work},
 };
 
 use super::*;
@@ -76,31 +76,10 @@ struct Malicious {
 impl Malicious {
     async fn start(demand: Demand) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (network, mut events) = start(dir.path(), Role::Requester, &[]);
+        let (network, events) = start(dir.path(), Role::Requester, &[]);
         let at = address(&network).await;
-        let returns: Arc<Mutex<Vec<Returned>>> = Arc::default();
         let lease = lease(&network, demand);
-        tokio::spawn({
-            let returns = Arc::clone(&returns);
-            async move {
-                while let Some(event) = events.recv().await {
-                    let NetEvent::Request { request, reply, .. } = event else {
-                        continue;
-                    };
-                    reply.send(match request {
-                        Request::Offer(_) => Response::Lease(Box::new(lease.clone())),
-                        Request::Renew { .. } => Response::Extended { lease_ms: 60_000 },
-                        Request::Return { why, .. } => {
-                            returns.lock().unwrap().push(why);
-                            Response::Received
-                        }
-                        Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
-                            Response::Received
-                        }
-                    });
-                }
-            }
-        });
+        let returns = serves(events, move || lease.clone());
         Self {
             demand,
             network,

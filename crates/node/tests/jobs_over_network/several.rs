@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Instant};
 
 use myriad_core::{JobId, TaskRef};
 use myriad_net::{Event as NetEvent, wire::Why};
-use myriad_node::requester::{Growth, Jobs};
+use myriad_node::requester::Growth;
 use tokio::{
     join,
     sync::{mpsc::UnboundedReceiver, watch},
@@ -13,7 +13,7 @@ use tokio::{
 use super::*;
 use crate::{
     holding::until,
-    testbed::{AJob, Grows, Ledger, driver, files},
+    testbed::{AJob, Entered, Grows, driver, files},
 };
 
 /// What each of two jobs has come to, with what its user was told and when.
@@ -64,10 +64,11 @@ async fn two<T>(
     (network, events): (Network, UnboundedReceiver<NetEvent>),
     requests: [Request; 2],
     second_when: impl Future<Output = ()>,
-    meanwhile: impl AsyncFnOnce(&Jobs<Ledger>) -> T,
+    meanwhile: impl AsyncFnOnce(&[Entered; 2]) -> T,
 ) -> ([Ended; 2], T) {
     let (driver, jobs) = driver(&network, events, &requests[0]);
     let [mut first, mut second] = requests.map(|request| AJob::new(&network, request));
+    let entered = [first.entered(), second.entered()];
     let ends = async {
         let both = async {
             let later = async {
@@ -76,7 +77,7 @@ async fn two<T>(
             };
             join!(first.run(&jobs), later)
         };
-        let ((one, other), found) = join!(both, meanwhile(&jobs));
+        let ((one, other), found) = join!(both, meanwhile(&entered));
         drop(jobs);
         (one, other, found)
     };
@@ -93,7 +94,11 @@ async fn two<T>(
 
 async fn at_once() {}
 
-async fn nothing(_: &Jobs<Ledger>) {}
+async fn nothing(_: &[Entered; 2]) {}
+
+fn withdraw(entered: &Entered) {
+    entered.get().expect("the driver knows it").withdraw();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_second_jobs_segments_are_given_out_while_the_first_is_in_its_tree() {
@@ -180,9 +185,9 @@ async fn one_job_is_cancelled_and_the_other_one_gets_done() {
     let prover = Prover::start(&at, Pretender::new(TASK * 4, Fault::None));
     let requests = [ask_once(0xa6, SEGMENTS), ask_once(0xa7, SEGMENTS)];
     let job = JobId([0xa6; 32]);
-    let cancels = async |jobs: &Jobs<Ledger>| {
+    let cancels = async |[first, _]: &[Entered; 2]| {
         until("it works at the first job", || prover.begun() > 1).await;
-        jobs.withdraw(job);
+        withdraw(first);
         until("its task is revoked", || prover.was_stopped()).await;
         // A peer that still speaks of that job hears that it is gone.
         let task = TaskRef {
@@ -256,7 +261,7 @@ async fn one_job_has_no_plan_and_the_other_one_gets_done() {
         }),
         ..ask_once(0xaa, SEGMENTS)
     };
-    let fails = async |_: &Jobs<Ledger>| {
+    let fails = async |_: &[Entered; 2]| {
         until("its first segments are given out", || prover.begun() > 0).await;
         let reason = "the program fails".to_owned();
         grow.send(Growth::Failed(RunError::Truth { reason })).unwrap();
@@ -347,26 +352,9 @@ async fn a_requester_that_dies_with_two_jobs_in_work_loses_neither_proofs_nor_pr
 
 /// Gets a task of a job, and says that its proof is `proof`.
 async fn claims(network: &Network, requester: Peer, job: JobId, proof: BlobRef) {
-    let offer = WireRequest::Offer(OfferMessage {
-        memory: MEMORY,
-        threads: 1,
-        speed: 1000,
-        engines: vec![engine().name],
-        holds: Vec::new(),
-    });
-    let lease = loop {
-        match network.ask(requester, offer.clone()).await {
-            Ok(Response::Lease(lease)) => break lease,
-            _ => sleep(Duration::from_millis(50)).await,
-        }
-    };
+    let lease = leased(network, requester).await;
     assert_eq!(lease.task.job, job);
-    let submit = WireRequest::Submit {
-        task: lease.task,
-        proof,
-        spent: Spent::default(),
-    };
-    network.ask(requester, submit).await.unwrap();
+    submit(network, requester, lease.task, proof).await;
 }
 
 /// A liar hands in the proof of another job's task, before that job's own prover does. It is no
@@ -400,7 +388,7 @@ async fn a_proof_of_another_job_is_refused_and_not_taken_from_that_one() {
     };
     let disk = network.clone();
     let (lied, has_lied) = tokio::sync::oneshot::channel();
-    let meanwhile = async |jobs: &Jobs<Ledger>| {
+    let meanwhile = async |entered: &[Entered; 2]| {
         claims(&liar, requester, first, proof).await;
         until("it is fetched for the first job", || {
             disk.blobs().contains(&proof.blob)
@@ -413,8 +401,7 @@ async fn a_proof_of_another_job_is_refused_and_not_taken_from_that_one() {
         knows.send(1).unwrap();
         sleep(Duration::from_secs(1)).await;
         let is_there = disk.blobs().contains(&proof.blob);
-        jobs.withdraw(first);
-        jobs.withdraw(second);
+        entered.iter().for_each(withdraw);
         drop(grow);
         is_there
     };

@@ -451,6 +451,11 @@ fn the_scenarios_of_the_report_are_possible() {
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let file = ScenarioFile::load(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // Machines that are all alike end at the same moment, and then wait for each other.
+        let fleets = file.machines.iter().filter(|table| table.count > 1);
+        for table in fleets {
+            assert_eq!(table.speed, Spread::Between([0.9, 1.1]), "{}", path.display());
+        }
         Setup::new(file, &folder).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         count += 1;
     }

@@ -112,6 +112,12 @@ impl Open {
     }
 }
 
+/// The leases of an earlier run that may still be worked at: those of provers that this machine
+/// `owns` ended with it.
+pub(super) fn outlived(owns: bool, leased: Vec<Held>) -> Vec<Held> {
+    if owns { Vec::new() } else { leased }
+}
+
 impl<'a> Beginning<'a> {
     /// Plans the job, unless an earlier run has, until there are tasks. Segments are given out
     /// before that if the job is large and `may_begin`, which gets their number, says so. What goes
@@ -249,14 +255,12 @@ impl<'a> Beginning<'a> {
         })))
     }
 
-    /// The leases of an earlier run that may still be worked at.
+    /// What of these has [`outlived`] the earlier run; the store forgets the others.
     fn leased(self, store: &crate::Store, leased: Vec<Held>) -> Result<Vec<Held>, RunError> {
-        if !self.owns {
-            return Ok(leased);
+        if self.owns {
+            store.note_leases(&[], &leased)?;
         }
-        // Those of this machine's own provers ended with it.
-        store.note_leases(&[], &leased)?;
-        Ok(Vec::new())
+        Ok(outlived(self.owns, leased))
     }
 
     /// Nothing is proven for the final proof of this form, so that to ask a prover for it would

@@ -112,20 +112,14 @@ impl<J: JobBackend> Driver<J> {
         self.show_restored(id, tasks);
     }
 
-    /// A job is not wanted any more.
-    pub(super) fn withdraw(&mut self, id: JobId) {
-        self.withdraw_heralded(id);
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.end(Err(RunError::Interrupted));
-        }
-    }
-
     /// A job is not wanted any more as it was entered then.
-    pub(super) fn withdraw_entry(&mut self, Entry { job, number }: Entry) {
-        let heralded = self.heralded.get(&job).map(|job| job.number);
-        let open = self.jobs.get(&job).map(|job| job.number);
-        if heralded.into_iter().chain(open).any(|its| its == number) {
-            self.withdraw(job);
+    pub(super) fn withdraw(&mut self, entry: Entry) {
+        let heralded = self.heralded.get(&entry.job);
+        if heralded.is_some_and(|heralded| heralded.number == entry.number) {
+            self.withdraw_heralded(entry.job);
+        }
+        if let Some(job) = self.of_entry(entry) {
+            job.end(Err(RunError::Interrupted));
         }
     }
 

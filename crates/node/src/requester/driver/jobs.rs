@@ -54,8 +54,7 @@ pub(super) enum Command<J: JobBackend> {
         ended: oneshot::Sender<Result<Ended<J>, RunError>>,
     },
     Overview(oneshot::Sender<Overview>),
-    Withdraw(JobId),
-    WithdrawEntry(Entry),
+    Withdraw(Entry),
 }
 
 /// Gives a driver its jobs. The driver ends when all clones of this are gone, and all jobs with it.
@@ -95,7 +94,7 @@ impl<J: JobBackend> Withdrawal<J> {
     /// The job is not wanted any more. If it has tasks, it ends with [`RunError::Interrupted`].
     pub fn withdraw(&self) {
         if let Some(commands) = self.commands.upgrade() {
-            let _ = commands.send(Command::WithdrawEntry(self.entry));
+            let _ = commands.send(Command::Withdraw(self.entry));
         }
     }
 }
@@ -144,11 +143,6 @@ impl<J: JobBackend> Jobs<J> {
             enough_for,
         }
     }
-
-    /// A job is not wanted any more. If it has tasks, it ends with [`RunError::Interrupted`].
-    pub fn withdraw(&self, job: JobId) {
-        self.tell(Command::Withdraw(job));
-    }
 }
 
 impl<J: JobBackend> Entered<J> {
@@ -187,6 +181,6 @@ impl<J: JobBackend> Entered<J> {
 
 impl<J: JobBackend> Drop for Entered<J> {
     fn drop(&mut self) {
-        self.jobs.tell(Command::WithdrawEntry(self.entry));
+        self.jobs.tell(Command::Withdraw(self.entry));
     }
 }

@@ -227,8 +227,7 @@ impl<J: JobBackend> Driver<J> {
                 ended,
             } => self.open(entry, *job, backend, ended),
             Command::Overview(asker) => self.answer_overview(asker),
-            Command::Withdraw(job) => self.withdraw(job),
-            Command::WithdrawEntry(entry) => self.withdraw_entry(entry),
+            Command::Withdraw(entry) => self.withdraw(entry),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     records::Recorder,
     requester::{
         Files, NewJob,
-        beginning::{Beginning, Begun},
+        beginning::{self, Beginning, Begun},
         queue::Waiting,
     },
 };
@@ -67,12 +67,7 @@ pub(super) fn prove(
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
     let is_planned = opened.earlier(options)?.is_some();
-    // Those of this machine's own provers ended with it.
-    let leased = if shared.owns {
-        Vec::new()
-    } else {
-        opened.kept_leases(options, is_planned)?
-    };
+    let leased = beginning::outlived(shared.owns, opened.kept_leases(options, is_planned)?);
     let entered = shared.jobs.enter(NewJob {
         id: opened.id,
         files,

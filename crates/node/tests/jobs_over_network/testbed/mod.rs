@@ -12,7 +12,7 @@ use std::{
     path::Path,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -28,7 +28,7 @@ use myriad_net::{
 use myriad_node::{
     Event, RunError,
     prover::{self, Limits, Status, StatusFile},
-    requester::{Driver, Files, Growth, Jobs, NewJob, ServedJob},
+    requester::{Driver, Files, Growth, Jobs, NewJob, ServedJob, Withdrawal},
 };
 use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot, watch},
@@ -234,7 +234,11 @@ pub struct AJob {
     leased: Vec<(TaskId, Peer)>,
     accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
     seen: Arc<Mutex<Vec<(Instant, Event)>>>,
+    entered: Entered,
 }
+
+/// What takes a job away, once the driver knows it.
+pub type Entered = Arc<OnceLock<Withdrawal<Ledger>>>;
 
 impl AJob {
     pub fn new(network: &Network, mut request: Request) -> Self {
@@ -261,6 +265,7 @@ impl AJob {
             files,
             accepted: Arc::clone(&ledger.accepted),
             seen: Arc::default(),
+            entered: Entered::default(),
             ledger: Some(ledger),
             growth,
             tree,
@@ -279,6 +284,10 @@ impl AJob {
         self.seen.lock().unwrap().clone()
     }
 
+    pub fn entered(&self) -> Entered {
+        Arc::clone(&self.entered)
+    }
+
     /// Has the driver do it, and says how it has ended.
     pub async fn run(&mut self, jobs: &Jobs<Ledger>) -> Result<(), RunError> {
         let seen = Arc::clone(&self.seen);
@@ -293,6 +302,7 @@ impl AJob {
             leased: self.leased.clone(),
             observer: Box::new(observer),
         });
+        let _ = self.entered.set(entered.withdrawal());
         jobs.listen();
         if let Some(execution) = self.request.execution.take() {
             entered.announce();

@@ -288,6 +288,21 @@ impl Spread {
         let (from, to) = self.ends();
         f64::midpoint(from, to)
     }
+
+    /// The largest number of it.
+    #[must_use]
+    pub fn most(self) -> f64 {
+        self.ends().1
+    }
+
+    /// All its numbers, multiplied.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        match self {
+            Self::One(value) => Self::One(value * factor),
+            Self::Between(ends) => Self::Between(ends.map(|end| end * factor)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,9 @@ fn numbers_and_ranges_are_both_read() {
     let file = ScenarioFile::parse(&text).unwrap();
     assert_eq!(file.redundancy, Copies::Fixed(5));
     assert_eq!(file.machines[0].speed, Spread::Between([0.5, 2.0]));
+    assert_eq!(file.machines[0].speed.most(), 2.0);
+    let slower = [Spread::One(1.0), file.machines[0].speed].map(|speed| speed.times(0.5));
+    assert_eq!(slower, [Spread::One(0.5), Spread::Between([0.25, 1.0])]);
     assert_eq!(file.machines[0].wasters, [Habit::Silent, Habit::Garbage]);
 }
 

@@ -8,7 +8,6 @@ use myriad_cost::{
     profile::{Cut, Measured, Program},
     reference,
 };
-use myriad_sim::fleet::Spread;
 
 use super::{PROPOSED_S, Report, ReportError, Simulated, seconds, tables::Table, verdict};
 
@@ -180,7 +179,7 @@ fn simulated(
     let mut file = report.scenario(scenario)?;
     file.seeds = file.seeds.min(SEEDS);
     file.requesters[0].costs_of = program.into();
-    file.machines[0].speed = Spread::One(speed);
+    file.machines[0].speed = file.machines[0].speed.times(speed);
     report.simulate(file)
 }
 

@@ -63,6 +63,8 @@ struct Report<'a> {
 /// A scenario that was simulated, with the plan for its first requester's blocks.
 struct Simulated {
     plan: FleetPlan,
+    /// The speed that no machine exceeds. The plan is for machines of speed 1.
+    fastest: f64,
     outcome: Outcome,
 }
 
@@ -84,7 +86,9 @@ pub fn write(folder: &Path) -> Result<(), ReportError> {
          makes this text and its plots again, byte for byte. It quotes the figures of the proposal and of other provers, \
          such as OpenVM's; it computes all others. Its sources lie beside it: the machine's profile (`profiles/`, by `myriad bench`), \
          runs with real proofs (`measured/`, by `myriad prove --json`), and the scenarios (`scenarios/`, which `myriad simulate` takes \
-         as they are). Simulations begin with seed 1. Unless stated otherwise, tasks cost what those of `evm-block` cost."
+         as they are). Simulations begin with seed 1. Unless stated otherwise, tasks cost what those of `evm-block` cost, and the speed of \
+         each machine is drawn from 0.9 to 1.1 of the profile's. Machines that are all alike all finish at the same moment, which no real \
+         ones do."
     ));
     let found = claims::write(&mut report)?;
     engines::write(&mut report)?;
@@ -143,9 +147,12 @@ impl Report<'_> {
     }
 
     fn simulate(&self, file: ScenarioFile) -> Result<Simulated, ReportError> {
+        let fastest = file.machines.iter().map(|table| table.speed.most());
+        let fastest = fastest.fold(0.0, f64::max);
         let (setup, plan) = self.setup(file)?;
         Ok(Simulated {
             plan,
+            fastest,
             outcome: fleet::simulate(&setup, |_| ()),
         })
     }
@@ -178,14 +185,16 @@ impl Simulated {
         2.0 * self.plan.machine_s / 3600.0
     }
 
-    /// The larger of all work by all machines and the longest path.
+    /// The larger of all work by all machines and the longest path by the fastest ones.
     fn bound_s(&self) -> f64 {
-        self.plan.bounds.machines_s.max(self.plan.bounds.path_s)
+        let bounds = &self.plan.bounds;
+        bounds.machines_s.max(bounds.path_s / self.fastest)
     }
 
-    /// The bound that no schedule of the plan's tree can pass, after the execution.
+    /// The bound that no schedule of the plan's tree can pass, after the execution, even if all
+    /// machines were as fast as the fastest.
     fn earliest_s(&self) -> f64 {
-        self.plan.parts.execute_s + self.plan.bounds.earliest_s
+        self.plan.parts.execute_s + self.plan.bounds.earliest_s / self.fastest
     }
 }
 

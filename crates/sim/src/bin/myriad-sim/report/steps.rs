@@ -190,7 +190,7 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     }
     report.say(table.text());
     report.say(
-        "Look-ahead lets a slow machine leave a task to a fast one. It gains nothing here, where all machines are alike. \
+        "Look-ahead lets a slow machine leave a task to a fast one. It has no row, since the machines here differ by little. \
          `docs/SIMULATION.md` has its gain on mixed fleets.",
     );
     Ok(())
