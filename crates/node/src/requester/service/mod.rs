@@ -145,6 +145,7 @@ pub struct Submission {
 /// A job of a service. It goes on if this is dropped.
 pub struct JobHandle {
     canceller: Canceller,
+    recorded: oneshot::Receiver<()>,
     outcome: oneshot::Receiver<Result<Outcome, RunError>>,
 }
 
@@ -169,6 +170,12 @@ impl JobHandle {
     /// What cancels the job while its outcome is waited for.
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
+    }
+
+    /// Waits until the disk has what the job is continued from after a crash: its program, its
+    /// input and its record. False if it has ended before.
+    pub async fn recorded(&mut self) -> bool {
+        (&mut self.recorded).await.is_ok()
     }
 
     /// Waits until the job has ended.
@@ -291,12 +298,13 @@ impl Service {
         } = submission;
         let shared = Arc::clone(&self.shared);
         let (sender, outcome) = oneshot::channel();
+        let (is_recorded, recorded) = oneshot::channel();
         let canceller = Canceller {
             shared: Arc::downgrade(&shared),
             ticket: Arc::clone(&ticket),
         };
         thread::spawn(move || {
-            let enters = (Entering(&shared), waiting);
+            let enters = (Entering(&shared), waiting, is_recorded);
             let prove = || proving::prove(&shared, &ticket, (&job, &options, due), observer, enters);
             let proven = catch_unwind(AssertUnwindSafe(prove)).unwrap_or_else(|panic| Err(panicked(&*panic)));
             let outcome = match (proven, ticket.given_up()) {
@@ -308,7 +316,11 @@ impl Service {
             // If nobody listens, nobody wants to know.
             let _ = sender.send(outcome);
         });
-        JobHandle { canceller, outcome }
+        JobHandle {
+            canceller,
+            recorded,
+            outcome,
+        }
     }
 
     /// The connected peers, and what they do. The loop that serves all jobs answers, so nobody

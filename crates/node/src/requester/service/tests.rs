@@ -136,6 +136,11 @@ impl Bench {
         self.runtime.block_on(ended).expect("it ends")
     }
 
+    fn is_recorded(&self, handle: &mut JobHandle) -> bool {
+        let recorded = async { timeout(PATIENCE, handle.recorded()).await };
+        self.runtime.block_on(recorded).expect("it is known soon")
+    }
+
     fn is_interrupted(&self, handle: JobHandle) {
         let outcome = self.outcome(handle);
         assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
@@ -180,14 +185,18 @@ fn is_running(dir: &Path, id: JobId) -> bool {
 #[test]
 fn jobs_wait_for_their_turns_and_each_fails_and_is_cancelled_alone() {
     let mut bench = Bench::new(Limits::default());
-    let first = bench.submit(1, 0);
+    let mut first = bench.submit(1, 0);
+    assert!(bench.is_recorded(&mut first.handle));
+    assert_eq!(bench.records().record(first.id).unwrap().state, State::Open);
     first.begins();
     let second = bench.submit(2, 0);
     second.is_queued();
     let urgent = bench.submit(3, 1);
     urgent.is_queued();
 
-    let outcome = bench.outcome(bench.submit(1, 9).handle);
+    let mut busy = bench.submit(1, 9).handle;
+    assert!(!bench.is_recorded(&mut busy), "another one has its journal");
+    let outcome = bench.outcome(busy);
     assert!(
         matches!(outcome, Err(RunError::Store(StoreError::Busy { .. }))),
         "{outcome:?}"
