@@ -9,9 +9,10 @@ use myriad_node::{Event, Observer};
 use super::{
     Board, End, Inner, NewEntry, OVER_MAX, Slot,
     job::{self, Live},
-    lock, now_ms,
+    lock,
     ring::{Item, Limits},
 };
+use crate::time::now_ms;
 
 /// Tells the board what happens to a job: the observer of its submission.
 pub struct Reporter {

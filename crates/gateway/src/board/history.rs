@@ -358,7 +358,7 @@ fn count_start(path: &Path) -> io::Result<u64> {
     // One that cannot be read is made anew, above all that were counted.
     let before: u64 = before.flatten().unwrap_or_else(|| {
         tracing::warn!("{} is damaged, and is begun anew from the clock", path.display());
-        super::now_ms()
+        crate::time::now_ms()
     });
     let start = before.saturating_add(1);
     write_durably(path, start.to_string().as_bytes())?;

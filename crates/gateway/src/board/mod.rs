@@ -30,7 +30,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use myriad_api::{BlockFacts, EventId, Job, JobList, JobState, News, Problem, Tasks};
@@ -38,6 +37,7 @@ use myriad_core::JobId;
 use myriad_node::Outcome;
 use tokio::sync::Notify;
 
+pub(crate) use self::tasks::name_of;
 pub use self::{course::Reporter, stream::Subscription};
 use self::{
     history::History,
@@ -405,10 +405,4 @@ impl Inner {
 /// A lock whose holder has panicked is as good as any: what it guards is changed in one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -209,7 +209,7 @@ impl TaskBook {
 }
 
 /// The name of a task in documents.
-pub(super) fn name_of(task: TaskId) -> TaskName {
+pub(crate) fn name_of(task: TaskId) -> TaskName {
     match task {
         TaskId::Segment(index) => format!("s{index}"),
         TaskId::Node(NodeId { level, index }) => format!("n{level}.{index}"),

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use myriad_api::Kind;
 use tokio::task::spawn_blocking;
 
-use super::errors::Refusal;
+use crate::refusal::Refusal;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: u64 = 64 << 10;

@@ -14,8 +14,11 @@ use http_body_util::BodyExt as _;
 use myriad_api::{IDEMPOTENCY_KEY, Kind};
 use tokio::time::{Instant, timeout};
 
-use super::{App, errors::Refusal, extract::Peer};
-use crate::keys::{self, Grant, Role};
+use super::{App, extract::Peer};
+use crate::{
+    keys::{self, Grant, Role},
+    refusal::Refusal,
+};
 
 /// Browsers remember for so many seconds what an origin may ask.
 const CORS_AGE: &str = "600";
@@ -25,17 +28,6 @@ const CONTENT_POLICY: &str =
 /// Most bytes, and most time, of a body that is read for nothing.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_secs(1);
-
-impl From<keys::Refusal> for Refusal {
-    fn from(refusal: keys::Refusal) -> Self {
-        let after = refusal.retry_after_s;
-        let refusal = Self::from(refusal.problem);
-        match after {
-            Some(seconds) => refusal.again(Duration::from_secs(seconds)),
-            None => refusal,
-        }
-    }
-}
 
 /// The outermost of all: counts the request, and answers it whatever happens.
 pub(super) async fn all(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -159,7 +151,7 @@ fn identified(
     let grant = app.keys.identify(key, address)?;
     match (&grant, needed) {
         (Some(grant), Some(role)) => grant.require(role)?,
-        (None, Some(_)) => return Err(keys::Refusal::no_key().into()),
+        (None, Some(_)) => return Err(keys::no_key()),
         (_, None) => {}
     }
     Ok(grant)

@@ -13,13 +13,14 @@ use tokio::task::spawn_blocking;
 
 use super::{
     App, Stage,
-    errors::{Refusal, document},
+    errors::document,
     extract::{Id, filter},
     files, guard,
 };
 use crate::{
     intake::{Sender, Taken, no_job, stopping},
     keys::Grant,
+    refusal::Refusal,
 };
 
 /// Most bytes of an idempotency key.

@@ -24,13 +24,7 @@ mod steady;
 mod stream;
 mod tls;
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use myriad_node::requester::Service;
@@ -39,8 +33,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tokio_rustls::TlsAcceptor;
 
-pub use config::{Config, Limits, TlsFiles};
-pub(crate) use errors::Refusal;
+pub use config::{Config, TlsFiles};
 pub use tls::TlsError;
 
 use self::{listen::Server, places::Places, service::LastOverview};
@@ -50,6 +43,7 @@ use crate::{
     intake::{Intake, Jobs},
     keys::{Keys, KeysError},
     metrics::Metrics,
+    time::now_ms,
 };
 
 /// Why the service cannot be started.
@@ -163,7 +157,7 @@ impl Gateway {
 
     /// Answers requests until `stop` completes. Then jobs end, and are continued at the next start;
     /// streams end with what there is to tell; and requests that go on have
-    /// [`Limits::stop_time`] to end.
+    /// [`Limits::stop_time`](crate::Limits::stop_time) to end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self {
             app, listener, tls, ..
@@ -191,20 +185,6 @@ impl Gateway {
         // They end by the stage; if one has panicked, it has ended, too.
         let _ = (server.await, news.await);
     }
-}
-
-/// Serves until `stop` completes.
-///
-/// # Errors
-/// If it cannot be started: see [`ServeError`].
-pub async fn serve(
-    config: Config,
-    service: Service,
-    workshop: Arc<dyn Workshop>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    Gateway::open(config, service, workshop).await?.run(stop).await;
-    Ok(())
 }
 
 impl Shared {
@@ -239,10 +219,4 @@ impl Shared {
             config,
         })
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }

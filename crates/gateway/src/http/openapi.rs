@@ -13,9 +13,10 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     App, assets,
-    errors::{Refusal, document},
+    errors::document,
     operations::{Access, Answer, OPERATIONS, Operation, Parameter},
 };
+use crate::refusal::Refusal;
 
 /// The viewer draws with styles of its own, and has its images in them.
 const VIEWER_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; \

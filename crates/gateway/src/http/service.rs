@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use axum::{body::Body, extract::State, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use myriad_api::{Kind, Peer, PeerState, PeerTask, Peers, Service, Standing, Traffic};
-use myriad_core::TaskId;
 use myriad_net::{peer_name, short_name};
 use myriad_node::requester::{Overview, PeerRegard, PeerView};
 use tokio::{
@@ -14,14 +13,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{
-    App, Stage,
-    errors::{Refusal, document},
-    now_ms,
-};
+use super::{App, Stage, errors::document};
 use crate::{
+    board::name_of,
     intake::{Disk, stopping},
     metrics::{self, Now},
+    refusal::Refusal,
+    time::now_ms,
 };
 
 /// An overview is as good as a new one for so long. The loop that serves all jobs makes them.
@@ -162,19 +160,11 @@ fn peer(view: &PeerView) -> Peer {
             .iter()
             .map(|lease| PeerTask {
                 job: lease.job.to_string(),
-                task: task_name(lease.task),
+                task: name_of(lease.task),
             })
             .collect(),
         speed_milli: view.speed,
         accepted: view.accepted.into(),
-    }
-}
-
-fn task_name(task: TaskId) -> String {
-    match task {
-        TaskId::Segment(index) => format!("s{index}"),
-        TaskId::Node(node) => format!("n{}.{}", node.level, node.index),
-        TaskId::Final => "final".into(),
     }
 }
 

@@ -12,10 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{
-    http::{Limits, Refusal},
-    keys::Admission,
-};
+use crate::{keys::Admission, limits::Limits, refusal::Refusal};
 
 /// So many bytes are counted at once.
 const COUNT_BYTES: u64 = 1 << 20;

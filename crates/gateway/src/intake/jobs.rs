@@ -21,11 +21,11 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{COME_AGAIN, Taken, spool::of_disk};
+use super::{COME_AGAIN, Taken};
 use crate::{
     Made,
     board::{Board, End, NewEntry},
-    http::Refusal,
+    refusal::{Refusal, of_disk},
 };
 
 /// The pause between looks at whether nobody uses the service any more.

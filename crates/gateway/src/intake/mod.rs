@@ -36,15 +36,17 @@ pub(crate) use upload::Uploaded;
 
 use crate::{
     Workshop,
-    http::{Limits, Refusal, now_ms},
     intake::{
         body::too_large,
         idempotency::{Before, Idempotency},
         locks::Locks,
-        spool::{Spool, of_disk},
+        spool::Spool,
         upload::receive,
     },
     keys::Admission,
+    limits::Limits,
+    refusal::{Refusal, of_disk},
+    time::now_ms,
 };
 
 /// A client that found no room comes again after this time.

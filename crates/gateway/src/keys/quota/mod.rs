@@ -18,10 +18,14 @@ use governor::{
     DefaultDirectRateLimiter, RateLimiter,
     clock::{Clock, DefaultClock},
 };
-use myriad_api::{Kind, Problem};
+use myriad_api::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::{Grant, Refusal, file, guess::per_minute};
+use super::{Grant, file, guess::per_minute};
+use crate::{
+    refusal::{Refusal, of_disk},
+    time::now_ms,
+};
 
 /// Bytes that are counted at once for an upload that does not say how large it is.
 const STEP: u64 = 8 << 20;
@@ -58,7 +62,7 @@ struct Usage {
 /// A submission that the quota has room for. It takes a job's place until it is dropped: keep it
 /// until the job is known.
 #[must_use]
-pub struct Admission {
+pub(crate) struct Admission {
     name: String,
     holder: Arc<Holder>,
     limit: Option<u64>,
@@ -164,8 +168,8 @@ impl Admission {
     ///
     /// # Errors
     /// The quota of the day is used up, or the disk fails.
-    pub fn upload(&mut self, bytes: u64) -> Result<(), Refusal> {
-        self.upload_at(bytes, file::now_ms())
+    pub(crate) fn upload(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.upload_at(bytes, now_ms())
     }
 
     fn upload_at(&mut self, bytes: u64, now_ms: u64) -> Result<(), Refusal> {
@@ -233,7 +237,8 @@ impl Holder {
         }
         usage.bytes += bytes;
         let text = serde_json::to_vec(&usage).expect("two numbers are JSON");
-        file::write(&self.path, &text, true).map_err(|e| unwritable(&e))?;
+        file::write(&self.path, &text, true)
+            .map_err(|e| of_disk("writing how much of the key's quota is used", &e))?;
         *uploads = Some(usage);
         Ok(())
     }
@@ -258,30 +263,12 @@ fn read(path: &Path) -> Result<Usage, Refusal> {
             "cannot read the usage of a key in {} ({reason}); remove the file, and the key has its quota of today anew",
             path.display()
         );
-        Refusal::now(Problem::new(
+        Refusal::new(
             Kind::Internal,
-            "the service cannot read how much of the key's quota is used: its operator finds the file in the log",
-        ))
+            "the service cannot read how much of the key's quota is used: its operator finds the file in \
+             the log",
+        )
     })
-}
-
-fn unwritable(error: &io::Error) -> Refusal {
-    tracing::error!("cannot write the usage of a key: {error}");
-    let full = matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    );
-    let (kind, detail) = match full {
-        true => (
-            Kind::DiskFull,
-            "the disk of the service is full: try again when its operator has freed some space",
-        ),
-        false => (
-            Kind::Internal,
-            "the service cannot write how much of the key's quota is used: its operator finds the reason in the log",
-        ),
-    };
-    Refusal::now(Problem::new(kind, detail))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
