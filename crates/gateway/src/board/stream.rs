@@ -10,7 +10,6 @@ use myriad_core::JobId;
 use tokio::sync::Notify;
 
 use super::{Board, Delivery, Slot, Stream, job, lock, ring::Item};
-use crate::time::now_ms;
 
 /// A place in a stream. A reader that is slow costs nothing more: when the ring has run over its
 /// place, it gets a snapshot, and goes on from there.
@@ -100,7 +99,7 @@ impl Subscription {
         let item = inner.snapshot(|inner| {
             self.board.document(id, inner).map(|now| {
                 let now = Box::new(now);
-                Item::new(now_ms(), Some(id.to_string()), News::Snapshot { now })
+                Item::new(crate::time::now_ms(), Some(id.to_string()), News::Snapshot { now })
             })
         })?;
         self.at = Some(last);
@@ -129,7 +128,7 @@ impl Subscription {
         let jobs = live.into_iter().filter_map(|id| self.board.job(id));
         let items = jobs.map(|now| {
             let (id, now) = (now.id.clone(), Box::new(job::shortened(now)));
-            Item::new(now_ms(), Some(id), News::Snapshot { now })
+            Item::new(crate::time::now_ms(), Some(id), News::Snapshot { now })
         });
         self.rest = items
             .map(|Item { name, data }| Delivery { id: None, name, data })
