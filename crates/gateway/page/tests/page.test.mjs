@@ -205,7 +205,6 @@ test('a job that a stop has interrupted is followed again after the start', () =
   sim.job.state = 'proving';
   delete sim.job.ended_ms;
   await mock.comeBack();
-  await page.locator('#retry').click();
   await page.waitForFunction(() => document.getElementById('state')?.textContent === 'Proving');
   assert.ok(!(await page.locator('#end').isVisible()));
 }));
