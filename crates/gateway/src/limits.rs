@@ -25,6 +25,8 @@ pub struct Limits {
     pub stall: Duration,
     /// The bytes per second that an upload has to come with, on average, after `stall` has passed.
     pub upload_rate: u64,
+    /// The time for a whole upload.
+    pub upload_time: Duration,
     /// Bytes of a whole upload.
     pub upload_bytes: u64,
     pub program_bytes: u64,
@@ -33,9 +35,9 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Files of the input, or of blocks.
     pub files: usize,
-    /// Uploads at once.
+    /// Uploads at once. One key has a quarter of them.
     pub uploads: usize,
-    /// Jobs that are prepared at once, and those that wait for that.
+    /// Jobs that are prepared at once, and those that wait for that. One key has half of the queue.
     pub preparing: usize,
     pub preparing_queue: usize,
     /// Bytes of the disk that uploads leave to proofs.
@@ -52,13 +54,14 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 2048,
-            connections_per_address: 256,
+            connections: 1024,
+            connections_per_address: 64,
             header_bytes: 16 * KIB as usize,
             headers: 64,
             header_time: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             upload_rate: 8 * KIB,
+            upload_time: Duration::from_secs(6 * 60 * 60),
             upload_bytes: GIB,
             program_bytes: PROGRAM_BYTES_MAX as u64,
             config_bytes: CONFIG_BYTES_MAX as u64,

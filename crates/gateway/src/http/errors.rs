@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use myriad_api::MEDIA_TYPE;
 
@@ -31,6 +32,11 @@ impl IntoResponse for Refusal {
 /// A document as an answer.
 pub(crate) fn document(status: StatusCode, document: &impl serde::Serialize) -> Response {
     let body = serde_json::to_vec(document).expect("a document is plain data");
+    written(status, body.into())
+}
+
+/// A document that is written already, as an answer. Those who read it slowly share it.
+pub(crate) fn written(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -16,8 +16,10 @@ mod jobs;
 mod listen;
 mod openapi;
 mod operations;
+mod overview;
 mod page;
 mod places;
+mod reads;
 mod routes;
 mod service;
 mod steady;
@@ -27,8 +29,8 @@ mod tls;
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
+use bytes::Bytes;
 use myriad_node::requester::Service;
-use serde_json::Value;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tokio_rustls::TlsAcceptor;
@@ -36,7 +38,7 @@ use tokio_rustls::TlsAcceptor;
 pub use config::{Config, TlsFiles};
 pub use tls::TlsError;
 
-use self::{listen::Server, places::Places, service::LastOverview};
+use self::{jobs::LastTasks, listen::Server, overview::LastOverview, places::Places, reads::Reads};
 use crate::{
     Workshop,
     board::Board,
@@ -81,8 +83,10 @@ struct Shared {
     engines: Vec<String>,
     metrics: Metrics,
     overview: LastOverview,
+    reads: Reads,
+    tasks: LastTasks,
     /// The description of the API.
-    description: Value,
+    description: Bytes,
     streams: Arc<Places>,
     connections: Arc<Places>,
     stage: watch::Sender<Stage>,
@@ -175,7 +179,9 @@ impl Gateway {
             .config
             .resume
             .then(|| tokio::spawn(Arc::clone(&app.intake).resume()));
+        let tidy = tokio::spawn(Arc::clone(&app.intake.jobs).keep_tidy());
         stop.await;
+        tidy.abort();
         app.stage.send_replace(Stage::Draining);
         if let Some(resume) = resume {
             resume.abort();
@@ -210,7 +216,9 @@ impl Shared {
             engines,
             metrics: Metrics::new(&config.build, started_ms),
             overview: LastOverview::default(),
-            description: openapi::describe(&config.build, config.private),
+            reads: Reads::default(),
+            tasks: LastTasks::default(),
+            description: openapi::describe(&config.build, config.private).to_string().into(),
             streams: Places::new(config.limits.streams, config.limits.streams_per_address),
             connections: Places::new(config.limits.connections, config.limits.connections_per_address),
             stage: watch::channel(Stage::Serving).0,

@@ -46,7 +46,7 @@ const TEMPORARY_PREFIX: &str = ".half-";
 const OTHERS: u32 = 0o077;
 const FILE_MODE: u32 = 0o600;
 /// The name of the grant that the cookie gives.
-pub(super) const COOKIE: &str = "cookie";
+pub(crate) const COOKIE: &str = "cookie";
 /// Characters of a name that is none, in a list.
 const SHOWN_MAX: usize = 80;
 

@@ -28,11 +28,11 @@ use std::{
 use myriad_api::Kind;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::quota::Admission;
 pub use self::{
     file::{KeyFacts, KeysError, Listed, NewKey, add, cookie_path, list, revoke},
     secret::Secret,
 };
+pub(crate) use self::{file::COOKIE, quota::Admission};
 use self::{
     guess::{Guesses, KEYLESS_PER_MINUTE, WRONG_PER_MINUTE},
     quota::Quotas,
@@ -189,11 +189,7 @@ impl Keys {
     ///
     /// # Errors
     /// The key is not valid; or the key, or the address, has sent too many.
-    pub(crate) fn identify(
-        &self,
-        authorization: Option<&[u8]>,
-        from: IpAddr,
-    ) -> Result<Option<Grant>, Refusal> {
+    pub(crate) fn identify(&self, authorization: Option<&[u8]>, from: IpAddr) -> Result<Option<Grant>, Refusal> {
         let guesses = &self.shared.guesses;
         let Some(header) = authorization else {
             return match guesses.keyless(from) {
@@ -261,7 +257,28 @@ impl Keys {
     /// # Errors
     /// The key's quota has no room, or the disk fails.
     pub(crate) fn admit(&self, grant: &Grant, jobs: u64, bytes: Option<u64>) -> Result<Admission, Refusal> {
-        self.shared.quotas.admit(grant, now_ms(), jobs, bytes)
+        let admitted = self.shared.quotas.admit(grant, now_ms(), jobs, bytes)?;
+        Ok(admitted.while_valid(Arc::new(Valid(Arc::clone(&self.shared), grant.clone()))))
+    }
+}
+
+/// Whether the key of a submission is still valid: an upload may take hours.
+struct Valid(Arc<Shared>, Grant);
+
+impl quota::StillValid for Valid {
+    fn check(&self) -> Result<(), Refusal> {
+        let Self(shared, grant) = self;
+        let table = shared.table.read().unwrap_or_else(PoisonError::into_inner);
+        if table.has(grant) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Kind::Unauthorized,
+            format!(
+                "the key `{}` was revoked during the submission: ask the operator for another one",
+                grant.name
+            ),
+        ))
     }
 }
 

@@ -70,6 +70,14 @@ pub(crate) struct Admission {
     /// Bytes that are counted, and those of them that have come.
     counted: u64,
     came: u64,
+    key: Option<Arc<dyn StillValid>>,
+}
+
+/// The key of a submission that is under way.
+pub(super) trait StillValid: Send + Sync {
+    /// # Errors
+    /// It is not valid any more.
+    fn check(&self) -> Result<(), Refusal>;
 }
 
 impl Quotas {
@@ -155,6 +163,7 @@ impl Quotas {
             day: now_ms / DAY_MS,
             counted: 0,
             came: 0,
+            key: None,
         };
         // What is refused gives its place back.
         admission.count(bytes.unwrap_or(0), now_ms)?;
@@ -163,12 +172,31 @@ impl Quotas {
 }
 
 impl Admission {
+    pub(super) fn while_valid(mut self, key: Arc<dyn StillValid>) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The name of the key.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the key is still valid.
+    ///
+    /// # Errors
+    /// It was revoked since.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.key.as_ref().map_or(Ok(()), |key| key.check())
+    }
+
     /// Counts bytes of the upload before they are taken. It waits for the disk where they were not
     /// announced, once in 8 MiB: never call it where a thread must not wait.
     ///
     /// # Errors
-    /// The quota of the day is used up, or the disk fails.
+    /// The key was revoked, the quota of the day is used up, or the disk fails.
     pub(crate) fn upload(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.check()?;
         self.upload_at(bytes, now_ms())
     }
 
@@ -237,8 +265,7 @@ impl Holder {
         }
         usage.bytes += bytes;
         let text = serde_json::to_vec(&usage).expect("two numbers are JSON");
-        file::write(&self.path, &text, true)
-            .map_err(|e| of_disk("writing how much of the key's quota is used", &e))?;
+        file::write(&self.path, &text, true).map_err(|e| of_disk("writing how much of the key's quota is used", &e))?;
         *uploads = Some(usage);
         Ok(())
     }
