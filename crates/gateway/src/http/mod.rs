@@ -30,7 +30,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use bytes::Bytes;
-use myriad_node::requester::Service;
+use myriad_node::{RunError, requester::Service};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tokio_rustls::TlsAcceptor;
@@ -48,7 +48,7 @@ use crate::{
     time::now_ms,
 };
 
-/// Why the service cannot be started.
+/// Why the service cannot be started, or has ended by itself.
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error("{what} failed: {reason}")]
@@ -61,6 +61,8 @@ pub enum ServeError {
         "the service cannot listen on {address}: {reason}; choose another address, or end what has this one"
     )]
     Listen { address: SocketAddr, reason: io::Error },
+    #[error("the service has ended by itself: {reason}; start it again to continue its jobs")]
+    Ended { reason: RunError },
 }
 
 /// What the service does with requests.
@@ -162,7 +164,10 @@ impl Gateway {
     /// Answers requests until `stop` completes. Then jobs end, and are continued at the next start;
     /// streams end with what there is to tell; and requests that go on have
     /// [`Limits::stop_time`](crate::Limits::stop_time) to end.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// The requester's service has ended by itself: nobody would prove the jobs.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self {
             app, listener, tls, ..
         } = self;
@@ -180,7 +185,17 @@ impl Gateway {
             .resume
             .then(|| tokio::spawn(Arc::clone(&app.intake).resume()));
         let tidy = tokio::spawn(Arc::clone(&app.intake.jobs).keep_tidy());
-        stop.await;
+        let ended = app.intake.jobs.service().map(|service| service.ended());
+        let served = tokio::select! {
+            () = stop => Ok(()),
+            reason = async {
+                match ended {
+                    Ok(ended) => ended.await,
+                    // It is stopped below alone.
+                    Err(_) => std::future::pending().await,
+                }
+            } => Err(ServeError::Ended { reason }),
+        };
         tidy.abort();
         app.stage.send_replace(Stage::Draining);
         if let Some(resume) = resume {
@@ -190,6 +205,7 @@ impl Gateway {
         app.stage.send_replace(Stage::Closing);
         // They end by the stage; if one has panicked, it has ended, too.
         let _ = (server.await, news.await);
+        served
     }
 }
 

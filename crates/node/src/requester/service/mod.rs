@@ -70,6 +70,8 @@ struct Shared {
     live: Mutex<Live>,
     /// How many jobs there are.
     count: watch::Sender<usize>,
+    /// Why the loop that serves all jobs has ended, once it has.
+    ended: watch::Sender<Option<EndReason>>,
     numbers: AtomicU64,
 }
 
@@ -220,6 +222,7 @@ impl Service {
             runtime: runtime.clone(),
             live: Mutex::default(),
             count: watch::channel(0).0,
+            ended: watch::channel(None).0,
             numbers: AtomicU64::new(0),
         });
         let weak = Arc::downgrade(&shared);
@@ -234,11 +237,13 @@ impl Service {
         let driver = runtime.spawn(async move {
             let ended = tokio::spawn(driver.run(stop)).await;
             if let Some(shared) = weak.upgrade() {
-                shared.give_up_all(match ended {
+                let why = match ended {
                     Ok(Ok(())) => EndReason::Unwanted,
                     Ok(Err(_)) => EndReason::NetworkEnded,
                     Err(_) => EndReason::Bug,
-                });
+                };
+                shared.give_up_all(why);
+                shared.ended.send_replace(Some(why));
             }
         });
         Self { shared, driver }
@@ -327,6 +332,17 @@ impl Service {
     /// should ask more often than is looked at. None if the service has ended.
     pub async fn overview(&self) -> Option<Overview> {
         self.shared.jobs.overview().await.ok()
+    }
+
+    /// Waits until the service has ended by itself: its network is gone, as when all own provers
+    /// have died, or its user wants no more. It does not keep the service.
+    pub fn ended(&self) -> impl Future<Output = RunError> + Send + use<> {
+        let mut ended = self.shared.ended.subscribe();
+        async move {
+            let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| *why);
+            // A service that was stopped is not wanted any more.
+            why.unwrap_or(EndReason::Unwanted).error()
+        }
     }
 
     /// Ends all jobs that are not done, tells the provers, and waits until they have heard it.

@@ -263,6 +263,11 @@ fn a_service_tells_of_its_peers_until_it_ends() {
     let overview = bench.runtime.block_on(service.overview()).unwrap();
     assert_eq!((overview.connected, overview.leases), (0, 0));
     assert!(overview.peers.is_empty());
+    let mut by_itself = Box::pin(service.ended());
+    let early = bench
+        .runtime
+        .block_on(async { timeout(Duration::from_millis(50), &mut by_itself).await });
+    assert!(early.is_err(), "it has not ended");
     service.shared.network.close();
     let ended = async {
         while service.overview().await.is_some() {
@@ -273,6 +278,11 @@ fn a_service_tells_of_its_peers_until_it_ends() {
         .runtime
         .block_on(async { timeout(PATIENCE, ended).await })
         .expect("a service whose network has ended gives no answer");
+    let why = bench
+        .runtime
+        .block_on(async { timeout(PATIENCE, by_itself).await })
+        .expect("it says that it has ended");
+    assert!(matches!(why, RunError::NetworkEnded), "{why}");
 }
 
 /// The more important one is submitted last, with the others, and all of them are loaded by threads
