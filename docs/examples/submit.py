@@ -27,7 +27,8 @@ import requests
 SILENCE_MAX = 45
 # The service makes a job of a submission before it answers, and others may be before it.
 SUBMIT_MAX = 900
-OVER = {"done", "failed", "cancelled", "interrupted"}
+# An interrupted job is not over: the service continues it at its next start.
+OVER = {"done", "failed", "cancelled"}
 
 
 class Refused(Exception):

@@ -73,9 +73,7 @@ pub enum News {
     /// tasks again. The stream of the whole service has one of each job that is not over in these
     /// places, or else of the newest job, and its reader asks for the list again; public values of
     /// more than 1 KiB are left out there.
-    Snapshot {
-        now: Box<Job>,
-    },
+    Snapshot { now: Box<Job> },
     /// The job's state has changed.
     State {
         state: JobState,
@@ -101,19 +99,11 @@ pub enum News {
         public_values: String,
     },
     /// A machine has taken its first task of the service.
-    Joined {
-        machine: u32,
-        name: String,
-    },
+    Joined { machine: u32, name: String },
     /// A machine is gone.
-    Left {
-        machine: u32,
-    },
+    Left { machine: u32 },
     /// A machine has begun a task. If the task is a reused one, its earlier proof is of no use.
-    Started {
-        machine: u32,
-        task: TaskName,
-    },
+    Started { machine: u32, task: TaskName },
     /// A proof was verified and stored.
     Accepted {
         machine: u32,
@@ -122,29 +112,16 @@ pub enum News {
         done: u64,
     },
     /// The task was taken from the machine, or given back.
-    Revoked {
-        machine: u32,
-        task: TaskName,
-    },
+    Revoked { machine: u32, task: TaskName },
     /// A machine failed, and the task goes to another one.
-    Retrying {
-        task: TaskName,
-        reason: String,
-    },
+    Retrying { task: TaskName, reason: String },
     /// A proof turned out to be of no use, and its task is open again.
-    Reopened {
-        task: TaskName,
-        reason: String,
-    },
+    Reopened { task: TaskName, reason: String },
     /// Somebody may want to act on this.
-    Notice {
-        text: String,
-    },
-    /// The service as it is, every second while somebody listens: in the stream of the whole service
-    /// alone.
-    Service {
-        now: Box<Service>,
-    },
+    Notice { text: String },
+    /// The service as it is, every second while somebody listens: in the stream of the whole
+    /// service alone.
+    Service { now: Box<Service> },
 }
 
 impl News {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
+use crate::{Problem, names::names};
 
 /// How a job is to be proven: the part `job` of a submission. All of it is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +60,8 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,
     pub progress: Progress,
-    /// The bytes that the program reveals, with `0x`; as soon as it has been executed. A list of jobs
-    /// leaves out those of more than 1 KiB.
+    /// The bytes that the program reveals, with `0x`; as soon as it has been executed. A list of
+    /// jobs leaves out those of more than 1 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_values: Option<String>,
     /// The block, where the job proves one.
@@ -76,7 +76,7 @@ pub struct Job {
 }
 
 /// The state of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -92,22 +92,16 @@ pub enum JobState {
     Failed,
     /// Somebody cancelled it. Submitting it again continues it.
     Cancelled,
-    /// No process works on it: the service was stopped. Submitting it again continues it.
+    /// No process works on it: the service was stopped. A start of the service continues it, and so
+    /// does submitting it again.
     Interrupted,
+    /// One of a later release. No service sends it.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
 
 impl JobState {
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Planning,
-        Self::Proving,
-        Self::Done,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Interrupted,
-    ];
-
-    /// Whether nothing more happens to the job by itself.
+    /// Whether nobody works on the job.
     pub const fn is_over(self) -> bool {
         matches!(
             self,
@@ -115,19 +109,22 @@ impl JobState {
         )
     }
 
-    /// Its name in documents.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Planning => "planning",
-            Self::Proving => "proving",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Interrupted => "interrupted",
-        }
+    /// Whether the job is over until it is submitted again. An interrupted one is not: the service
+    /// continues it at its next start.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 }
+
+names!(JobState {
+    Queued = "queued",
+    Planning = "planning",
+    Proving = "proving",
+    Done = "done",
+    Failed = "failed",
+    Cancelled = "cancelled",
+    Interrupted = "interrupted",
+});
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,14 +3,15 @@
 //! The gateway (`myriad serve`) sends and takes them as JSON, and the client crate has them as its
 //! types. Ids and hashes are hex without a prefix, except those of Ethereum, and bytes that a
 //! program reveals, which begin with `0x`. Times are milliseconds since 1970, and durations
-//! milliseconds, unless a name ends in `_s`. A reader ignores fields that it does not know: later
-//! releases add some.
+//! milliseconds, unless a name ends in `_s`. Later releases add fields, and names of states, ends
+//! and kinds: a reader ignores a field that it does not know, and such a name is `Unknown`.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 
 mod event;
 mod job;
+mod names;
 mod peer;
 mod problem;
 mod service;

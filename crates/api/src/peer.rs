@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::TaskName;
+use crate::{TaskName, names::names};
 
 /// The peers that are connected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub struct Peer {
     pub standing: Standing,
     /// The tasks that it has a lease of.
     pub tasks: Vec<PeerTask>,
-    /// Its speed at segments, in thousandths of that of the machine that costs are measured on; none
-    /// before it was measured.
+    /// Its speed at segments, in thousandths of that of the machine that costs are measured on;
+    /// none before it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed_milli: Option<u32>,
     /// Proofs of it that were accepted, as far as this service remembers.
@@ -39,7 +39,7 @@ pub struct Peer {
 }
 
 /// What a peer does for the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PeerState {
@@ -47,10 +47,19 @@ pub enum PeerState {
     Idle,
     /// It is no prover, or has no engine that the service asks for.
     Bystander,
+    /// One of a later release. No service sends it.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
 
+names!(PeerState {
+    Proving = "proving",
+    Idle = "idle",
+    Bystander = "bystander",
+});
+
 /// How far a peer is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -61,7 +70,17 @@ pub enum Standing {
     Stranger,
     /// It gets no tasks any more.
     Banned,
+    /// One of a later release. No service sends it.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+names!(Standing {
+    Own = "own",
+    Proven = "proven",
+    Stranger = "stranger",
+    Banned = "banned",
+});
 
 /// A task of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::names;
+
 /// The media type of a [`Problem`].
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -23,7 +25,7 @@ pub struct Problem {
 }
 
 /// The kinds of problems.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -59,28 +61,12 @@ pub enum Kind {
     Unavailable,
     /// 507: the disk is full.
     DiskFull,
+    /// One of a later release. No service sends it.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
 
 impl Kind {
-    pub const ALL: [Self; 16] = [
-        Self::BadRequest,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::Conflict,
-        Self::TooLarge,
-        Self::UnsupportedMediaType,
-        Self::RangeNotSatisfiable,
-        Self::Misdirected,
-        Self::Invalid,
-        Self::KeyReused,
-        Self::QuotaExceeded,
-        Self::Internal,
-        Self::Unavailable,
-        Self::DiskFull,
-    ];
-
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
@@ -95,31 +81,9 @@ impl Kind {
             Self::Misdirected => 421,
             Self::Invalid | Self::KeyReused => 422,
             Self::QuotaExceeded => 429,
-            Self::Internal => 500,
+            Self::Internal | Self::Unknown => 500,
             Self::Unavailable => 503,
             Self::DiskFull => 507,
-        }
-    }
-
-    /// The name in documents, and at the end of the URI.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad-request",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not-found",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::Conflict => "conflict",
-            Self::TooLarge => "too-large",
-            Self::UnsupportedMediaType => "unsupported-media-type",
-            Self::RangeNotSatisfiable => "range-not-satisfiable",
-            Self::Misdirected => "misdirected",
-            Self::Invalid => "invalid",
-            Self::KeyReused => "key-reused",
-            Self::QuotaExceeded => "quota-exceeded",
-            Self::Internal => "internal",
-            Self::Unavailable => "unavailable",
-            Self::DiskFull => "disk-full",
         }
     }
 
@@ -141,9 +105,29 @@ impl Kind {
             Self::Internal => "The service has a fault",
             Self::Unavailable => "The service has no room",
             Self::DiskFull => "The disk is full",
+            Self::Unknown => "There is a problem of a kind that this release does not know",
         }
     }
 }
+
+names!(Kind {
+    BadRequest = "bad-request",
+    Unauthorized = "unauthorized",
+    Forbidden = "forbidden",
+    NotFound = "not-found",
+    MethodNotAllowed = "method-not-allowed",
+    Conflict = "conflict",
+    TooLarge = "too-large",
+    UnsupportedMediaType = "unsupported-media-type",
+    RangeNotSatisfiable = "range-not-satisfiable",
+    Misdirected = "misdirected",
+    Invalid = "invalid",
+    KeyReused = "key-reused",
+    QuotaExceeded = "quota-exceeded",
+    Internal = "internal",
+    Unavailable = "unavailable",
+    DiskFull = "disk-full",
+});
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::names;
+
 /// The tasks of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -53,7 +55,7 @@ pub struct Task {
 }
 
 /// The state of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
@@ -63,7 +65,17 @@ pub enum TaskState {
     Done,
     /// An earlier run has left its proof.
     Reused,
+    /// One of a later release. No service sends it.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+names!(TaskState {
+    Waiting = "waiting",
+    Running = "running",
+    Done = "done",
+    Reused = "reused",
+});
 
 /// A machine of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +104,7 @@ pub struct Attempt {
 }
 
 /// How an attempt has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptEnd {
@@ -102,4 +114,13 @@ pub enum AttemptEnd {
     Revoked,
     /// The machine is gone.
     Left,
+    /// One of a later release. No service sends it.
+    #[serde(skip_deserializing)]
+    Unknown,
 }
+
+names!(AttemptEnd {
+    Accepted = "accepted",
+    Revoked = "revoked",
+    Left = "left",
+});

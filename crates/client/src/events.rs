@@ -11,7 +11,8 @@ use std::{
 use myriad_api::{Event, EventId, News};
 
 use crate::{
-    Client, Error,
+    Error,
+    connection::Connection,
     lines::{Message, Messages},
 };
 
@@ -37,7 +38,7 @@ pub struct Received {
 /// The events of a stream. The next one is waited for, over new connections if need be. An error is
 /// the last item.
 pub struct Events {
-    client: Client,
+    connection: Connection,
     path: String,
     /// Whether the stream is that of a job, which ends with it.
     is_of_job: bool,
@@ -63,9 +64,9 @@ impl fmt::Debug for Events {
 }
 
 impl Events {
-    pub(crate) fn new(client: Client, path: String, is_of_job: bool) -> Self {
+    pub(crate) fn new(connection: Connection, path: String, is_of_job: bool) -> Self {
         Self {
-            client,
+            connection,
             path,
             is_of_job,
             stream: None,
@@ -95,14 +96,14 @@ impl Events {
 
     /// The next message, over the connection that is open, or a new one.
     fn message(&mut self) -> Result<Message, Error> {
-        let url = self.client.at(&self.path);
+        let url = self.connection.at(&self.path);
         let failed = |reason: String| Error::Transport {
             url: url.clone(),
             reason,
         };
         if self.stream.is_none() {
             let after = self.last.map(|id| id.to_string());
-            let stream = self.client.stream(&self.path, after.as_deref())?;
+            let stream = self.connection.stream(&self.path, after.as_deref())?;
             self.stream = Some(Messages::new(BufReader::new(Box::new(stream))));
         }
         let Some(stream) = &mut self.stream else {
@@ -157,7 +158,7 @@ impl Events {
                     None
                 } else {
                     return Err(Error::Malformed {
-                        url: self.client.at(&self.path),
+                        url: self.connection.at(&self.path),
                         reason: format!("an event is none: {e}"),
                     });
                 }
@@ -192,11 +193,12 @@ impl Iterator for Events {
     }
 }
 
-/// Whether nothing comes after an event of a job.
+/// Whether nothing comes after an event of a job. An interrupted job goes on at the next start of
+/// its service.
 fn is_last(news: &News) -> bool {
     match news {
-        News::Snapshot { now } => now.state.is_over(),
-        News::State { state, .. } => state.is_over(),
+        News::Snapshot { now } => now.state.is_final(),
+        News::State { state, .. } => state.is_final(),
         _ => false,
     }
 }
@@ -229,8 +231,8 @@ mod tests {
     static WAITED: Mutex<Vec<Duration>> = Mutex::new(Vec::new());
 
     fn events() -> Events {
-        let client = Client::new("http://127.0.0.1:9").unwrap();
-        let mut events = Events::new(client, "/v1/events".into(), false);
+        let connection = Connection::new("http://127.0.0.1:9").unwrap();
+        let mut events = Events::new(connection, "/v1/events".into(), false);
         events.wait = |pause| WAITED.lock().unwrap().push(pause);
         events
     }

@@ -2,14 +2,14 @@
 
 use myriad_api::{Job, JobList, JobState};
 
-use crate::{Client, Error};
+use crate::{Error, connection::Connection};
 
 /// Jobs that are asked for at once.
 const PAGE: usize = 100;
 
 /// The jobs of a service, page by page.
 pub struct Jobs {
-    client: Client,
+    connection: Connection,
     state: Option<JobState>,
     page: std::vec::IntoIter<Job>,
     /// Where the next page begins: nowhere after the last one, and at the newest job at first.
@@ -17,9 +17,9 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    pub(crate) fn new(client: Client, state: Option<JobState>) -> Self {
+    pub(crate) fn new(connection: Connection, state: Option<JobState>) -> Self {
         Self {
-            client,
+            connection,
             state,
             page: Vec::new().into_iter(),
             next: Some(None),
@@ -34,11 +34,11 @@ impl Jobs {
         if let Some(before) = before {
             path += &format!("&before={}", escaped(before));
         }
-        let list: JobList = self.client.document(&path)?;
+        let list: JobList = self.connection.document(&path)?;
         // A page that is empty, or that leads to itself, would never come to an end.
         if list.next.is_some() && (list.jobs.is_empty() || list.next.as_deref() == before) {
             return Err(Error::Malformed {
-                url: self.client.at(&path),
+                url: self.connection.at(&path),
                 reason: "a page of the list has no job, and another one after it".into(),
             });
         }

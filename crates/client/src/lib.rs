@@ -24,6 +24,7 @@
 
 mod answer;
 mod client;
+mod connection;
 mod error;
 mod events;
 mod jobs;

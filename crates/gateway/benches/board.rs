@@ -58,10 +58,9 @@ fn enter(board: &Board, number: u16) -> Reporter {
         name: format!("job-{number}"),
         engine: "pretended".into(),
         priority: 0,
-        deadline_s: None,
-        block: None,
         verify: "--program program.elf".into(),
         owner: Some("ann".into()),
+        ..NewEntry::default()
     };
     board.enter(id(number), entry).unwrap()
 }

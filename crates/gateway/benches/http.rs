@@ -85,10 +85,9 @@ fn enter(site: &Site, number: u64) {
         name: format!("job-{number}"),
         engine: "pretended".into(),
         priority: 0,
-        deadline_s: None,
-        block: None,
         verify: "--test".into(),
         owner: None,
+        ..NewEntry::default()
     };
     drop(site.board.enter(job(number), entry).unwrap());
 }

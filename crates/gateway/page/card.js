@@ -3,7 +3,7 @@
 import { jobPage } from './api.js';
 import { h, setAttribute, setClass, setHidden, setText } from './dom.js';
 import { atWork, deadline, lastMinute, remaining } from './estimate.js';
-import { age, amount, clean, count, counted, duration, isOver, percent, STATES } from './format.js';
+import { age, amount, clean, count, counted, duration, isOver, percent, STATES, stateName } from './format.js';
 import { TreeView } from './tree.js';
 
 const SLOW_SHOWN = 3;
@@ -27,8 +27,8 @@ export function chip(state) {
 
 /** @param {HTMLElement} element @param {string} state */
 export function setChip(element, state) {
-  setAttribute(element, 'data-state', state in STATES ? state : 'queued');
-  setText(element, STATES[state] ?? clean(state, 20));
+  setAttribute(element, 'data-state', Object.hasOwn(STATES, state) ? state : 'queued');
+  setText(element, stateName(state));
 }
 
 /** How far a job is, in words and as a bar; used on the overview and on the job's own page. */

@@ -1,6 +1,6 @@
 /** A small chart of values over time: one or two lines, the first with its area. */
 
-import { h, onWidth, perFrame, setAttribute } from './dom.js';
+import { h, onWidth, perFrame, setAttribute, setClass, setHidden, setText } from './dom.js';
 import { colours, onTheme, prepare } from './theme.js';
 
 const HEIGHT = 92;
@@ -22,7 +22,8 @@ export class Chart {
     this.lines = [];
     this.width = 0;
     this.canvas = h('canvas', {});
-    this.element = h('div', { class: 'chart', role: 'img', 'aria-label': name }, this.canvas);
+    this.note = h('p', { class: 'muted', hidden: true });
+    this.element = h('div', { class: 'chart', role: 'img', 'aria-label': name }, this.canvas, this.note);
     this.paint = perFrame(() => this.draw());
     onWidth(this.element, (width) => {
       this.width = width;
@@ -31,8 +32,23 @@ export class Chart {
     onTheme(this.paint);
   }
 
+  /** There is too little to draw. @param {string} why @param {string} text what is known, in words */
+  wait(why, text) {
+    setText(this.note, why);
+    this.turn(true);
+    setAttribute(this.element, 'aria-label', `${this.name}: ${text}. ${why}`);
+  }
+
+  /** @param {boolean} waits */
+  turn(waits) {
+    setHidden(this.note, !waits);
+    setHidden(this.canvas, waits);
+    setClass(this.element, 'brief', waits);
+  }
+
   /** @param {Line[]} lines @param {number} from @param {number} until @param {string} text the same in words */
   show(lines, from, until, text) {
+    this.turn(false);
     this.lines = lines;
     this.from = from;
     this.until = until;
@@ -56,11 +72,6 @@ export class Chart {
     const y = (/** @type {number} */ value) => TOP + (1 - value / full) * (HEIGHT - TOP - BOTTOM);
     context.font = `11px ${colours.font}`;
     context.fillStyle = colours.muted;
-    if (!this.lines.some(({ values }) => values.filter((value) => !Number.isNaN(value)).length > 1)) {
-      context.textAlign = 'left';
-      context.fillText('Kept from now on, while a page is open', 0, HEIGHT - 6);
-      return;
-    }
     context.strokeStyle = colours.line;
     context.lineWidth = 1;
     for (const level of [y(0), y(full)]) {

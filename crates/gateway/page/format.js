@@ -142,6 +142,9 @@ export const STATES = {
   interrupted: 'Interrupted',
 };
 
+/** A state in words, and as it is if a later release has named it. @param {unknown} state */
+export const stateName = (state) => (typeof state === 'string' && Object.hasOwn(STATES, state) ? STATES[state] : clean(state, 20));
+
 /** @param {string} state */
 export function isOver(state) {
   return state === 'done' || state === 'failed' || state === 'cancelled' || state === 'interrupted';

@@ -6,7 +6,7 @@ import { Connection, emptiness } from './connection.js';
 import { announce, byId, h, setHidden, setText } from './dom.js';
 import { atWork, lastMinute } from './estimate.js';
 import { showFacts, showProof } from './facts.js';
-import { clean, counted, isOver, percent, STATES } from './format.js';
+import { clean, counted, isOver, percent, stateName } from './format.js';
 import { Gantt } from './gantt.js';
 import { EventLog, sentence } from './log.js';
 import { MachineTable } from './machines.js';
@@ -22,6 +22,8 @@ const now = () => connection.now();
 /** @type {View | null} */
 let view = null;
 let asking = false;
+/** Whether the page may show what was before a restart. */
+let outdated = false;
 
 /** The parts of the page that exist once the job is known. */
 class View {
@@ -62,7 +64,7 @@ class View {
     const { state } = this.model.job;
     if (state === this.state) return;
     this.state = state;
-    announce(`The job is ${STATES[state] ?? state}`);
+    announce(`The job is ${stateName(state)}`);
     this.tick();
   }
 
@@ -102,7 +104,7 @@ class View {
     showFacts(byId('facts'), job);
     showProof(byId('proof'), job);
     showEnd(job);
-    const share = job.state === 'proving' ? `${percent(job.progress.done, job.progress.tasks)} · ` : `${STATES[job.state] ?? ''} · `;
+    const share = job.state === 'proving' ? `${percent(job.progress.done, job.progress.tasks)} · ` : `${stateName(job.state)} · `;
     document.title = `${share}${name} · Myriad`;
     if (this.watch.error) setText(byId('pace'), `The tasks cannot be shown: ${clean(this.watch.error, 200)}`);
     // Spread over the second, so that no frame has all of it.
@@ -148,13 +150,16 @@ function take(event) {
     return;
   }
   // A job that was over may be continued, and its own stream has ended then.
-  if (event.type === 'state' && event.job === id && isOver(view.model.job.state) && !isOver(event.state)) load();
+  const state = event.type === 'snapshot' ? event.now.state : event.type === 'state' ? event.state : '';
+  if (state && event.job === id && isOver(view.model.job.state) && state !== view.model.job.state) outdated = true;
   if (event.type === 'service' && connection.restarted) {
     connection.restarted = 0;
     view.log.add(event.at_ms, 'The service was started anew', 'notice');
     announce('The service was started anew');
-    if (view.watch.mode !== 'stream') load();
+    // A stream of its own brings a snapshot.
+    if (view.watch.mode !== 'stream') outdated = true;
   }
+  if (outdated && !asking) load();
 }
 
 /** @param {string} title @param {string} text */
@@ -168,6 +173,7 @@ function instead(title, text) {
 
 async function load() {
   asking = true;
+  outdated = false;
   if (!isJobId(id)) {
     instead('This address names no job', 'The id of a job has 64 hex digits, as in /job?id=3f0c…');
     return;
@@ -185,6 +191,7 @@ async function load() {
       instead('There is no such job', 'The service does not know it, or does not keep it any more.');
       return;
     }
+    outdated = true;
     if (!view) instead('The job cannot be shown', clean(message, 300));
   }
   asking = false;

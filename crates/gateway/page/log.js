@@ -1,7 +1,7 @@
 /** What has happened, in sentences, newest first. */
 
 import { freshId, h, perFrame, setHidden } from './dom.js';
-import { amount, bytes, clean, clock, count, counted, STATES } from './format.js';
+import { amount, bytes, clean, clock, count, counted, stateName } from './format.js';
 
 const KEPT = 400;
 const SHOWN = 150;
@@ -22,7 +22,7 @@ export function sentence(event, nameOf) {
   switch (event.type) {
     case 'state': {
       const why = event.error ? `: ${clean(event.error.detail, WORDS_MOST)}` : '';
-      return `The job is ${(STATES[event.state] ?? clean(event.state, 20)).toLowerCase()}${why}`;
+      return `The job is ${stateName(event.state).toLowerCase()}${why}`;
     }
     case 'cut': return `${counted(event.segments, 'segment')} cut so far`;
     case 'planned': {

@@ -6,6 +6,7 @@
  * has told already. Each is therefore applied such that a second time changes nothing.
  */
 
+import { isOver } from './format.js';
 import { Shape } from './shape.js';
 
 export const WAITING = 0;
@@ -61,6 +62,8 @@ export class JobModel {
     this.acceptedAt = [];
     this.attemptCount = 0;
     this.origin = NaN;
+    /** The last event that the document of the tasks has in it. @type {number[] | null} */
+    this.upTo = null;
     /** Places whose colour has changed since they were painted. @type {Set<number>} */
     this.dirty = new Set();
     /** Counts up when views must lay themselves out anew. */
@@ -72,6 +75,7 @@ export class JobModel {
     this.shape = new Shape(tasks.segments, tasks.arities);
     this.clear();
     this.loaded = true;
+    this.upTo = placeOf(tasks.event);
     this.origin = tasks.origin_ms > 0 ? tasks.origin_ms : NaN;
     for (const machine of tasks.machines ?? []) this.lane(machine.machine, machine.name, machine.left === true);
     for (const task of tasks.tasks ?? []) {
@@ -83,6 +87,7 @@ export class JobModel {
     for (const row of tasks.attempts ?? []) this.loadAttempt(row, tasks.origin_ms);
     this.acceptedAt.sort((a, b) => a - b);
     this.countTroubles();
+    this.count();
     this.dirty.clear();
   }
 
@@ -118,33 +123,62 @@ export class JobModel {
 
   /**
    * @param {any} event
+   * @param {string | null} [id] its place in the stream
    * @returns {boolean} whether the documents must be asked for again
    */
-  apply(event) {
+  apply(event, id) {
     const at = event.at_ms;
     switch (event.type) {
       case 'snapshot':
         this.job = event.now;
         return true;
       case 'state':
-        this.job = { ...this.job, state: event.state, error: event.error ?? this.job.error, updated_ms: at };
+        this.job = { ...this.job, state: event.state, error: event.error, updated_ms: at };
+        if (isOver(event.state)) this.job.ended_ms = at;
         return true;
-      case 'cut':
-        if (this.shape.growing && event.segments > this.shape.counts[0]) this.reshape(event.segments, undefined);
-        this.progress({ segments: event.segments });
-        return false;
+      case 'cut': {
+        const { segments, reused = 0 } = event;
+        const more = reused > this.job.progress.reused;
+        if (this.shape.growing && segments > this.shape.counts[0]) this.reshape(segments, undefined);
+        this.progress({ segments, reused });
+        // The event does not say which proofs an earlier run has left.
+        return more;
+      }
       case 'planned':
         return this.planned(event);
-      case 'joined':
-        this.lane(event.machine, event.name, false);
-        return false;
-      case 'left':
-        this.leave(event.machine, at);
-        return false;
       default:
-        this.applyToTask(event, at);
+        if (!this.knows(id)) this.applyToTasks(event, at);
         return false;
     }
+  }
+
+  /** Whether the document of the tasks has an event in it. @param {string | null | undefined} id */
+  knows(id) {
+    const place = placeOf(id);
+    if (!place || !this.upTo) return false;
+    return place[0] === this.upTo[0] ? place[1] <= this.upTo[1] : place[0] < this.upTo[0];
+  }
+
+  /** @param {any} event @param {number} at */
+  applyToTasks(event, at) {
+    switch (event.type) {
+      case 'joined':
+        this.lane(event.machine, event.name, false);
+        break;
+      case 'left':
+        this.leave(event.machine, at);
+        break;
+      default:
+        this.applyToTask(event, at);
+        this.count();
+    }
+  }
+
+  /** A task that is open again lowers what is done. The end of a job is told by its document. */
+  count() {
+    if (!this.loaded || isOver(this.job.state)) return;
+    const done = this.counts.reduce((sum, counts) => sum + counts[DONE] + counts[REUSED], 0);
+    if (done !== this.job.progress.done) this.progress({ done });
   }
 
   /** @param {any} event @param {number} at */
@@ -174,7 +208,8 @@ export class JobModel {
     const last = lane.attempts[lane.attempts.length - 1];
     if (last && (last.start > at || (last.start === at && last.place === place))) return;
     this.begin(lane, place, at);
-    if (this.states[place] === WAITING) this.setState(place, RUNNING);
+    // The proof of an earlier run is of no use then.
+    if (this.states[place] !== DONE) this.setState(place, RUNNING);
   }
 
   /** @param {any} event @param {number} place @param {number} at */
@@ -183,7 +218,7 @@ export class JobModel {
     if (attempt) this.finish(attempt, at, 'accepted');
     this.sizes.set(place, event.bytes);
     this.setState(place, DONE);
-    this.progress({ done: Math.max(event.done, this.job.progress.done) });
+    if (!this.loaded) this.progress({ done: event.done });
   }
 
   /** @param {any} event @param {number} place @param {number} at */
@@ -332,4 +367,10 @@ export class JobModel {
     for (const attempts of this.open.values()) for (const attempt of attempts) machines.add(attempt.lane);
     return machines.size;
   }
+}
+
+/** The start and the count of an event's id. @param {unknown} id @returns {number[] | null} */
+function placeOf(id) {
+  const parts = typeof id === 'string' ? /^(\d{1,20})-(\d{1,20})$/.exec(id) : null;
+  return parts && [Number(parts[1]), Number(parts[2])];
 }

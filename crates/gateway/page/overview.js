@@ -5,7 +5,7 @@ import { chip, JobCard } from './card.js';
 import { Connection, emptiness } from './connection.js';
 import { announce, byId, h, setHidden, setText } from './dom.js';
 import { atWork, deadline, remaining } from './estimate.js';
-import { age, clean, counted, isOver, percent, STATES } from './format.js';
+import { age, clean, counted, isOver, percent, stateName } from './format.js';
 import { History } from './history.js';
 import { EventLog, sentence } from './log.js';
 import { PeersView } from './peers.js';
@@ -17,6 +17,8 @@ const STREAMS = 2;
 /** So many jobs are shown with their trees. */
 const CARDS = 12;
 const LIST_WAIT_MS = 700;
+/** What changes the tasks of peers. */
+const MOVES = new Set(['started', 'accepted', 'revoked', 'left']);
 const TOLD = new Set(['state', 'planned', 'notice', 'joined', 'left']);
 
 /** Jobs that are not over, by id. @type {Map<string, any>} */
@@ -114,7 +116,7 @@ function tell(event) {
   const text = sentence(event, (machine) => machines.get(`${event.job} ${machine}`) ?? `machine ${machine}`);
   setHidden(byId('notices'), false);
   notices.add(event.at_ms, name ? `${name} · ${text}` : text, event.type);
-  if (event.type === 'state') announce(`${name} is ${STATES[event.state] ?? event.state}`);
+  if (event.type === 'state') announce(`${name} is ${stateName(event.state)}`);
 }
 
 /** Makes and removes cards so that they are those of the jobs that are not over. */
@@ -158,6 +160,11 @@ function makeCard(job, streams) {
       if (live.has(job.id)) live.set(job.id, watch.model.job);
       cards.get(job.id)?.changed();
       if (isOver(state)) loadSoon();
+      // Of a job without a stream, each answer may tell of other tasks.
+      if (watch.mode === 'poll') peers.changed();
+    },
+    onEvent: ({ type }) => {
+      if (MOVES.has(type)) peers.changed();
     },
   });
   return new JobCard(watch, now);
@@ -208,7 +215,7 @@ function headline() {
     return;
   }
   setText(title, live.size === 1
-    ? `${STATES[[...live.values()][0].state]} ${clean([...live.values()][0].name, 60)}`
+    ? `${stateName([...live.values()][0].state)} ${clean([...live.values()][0].name, 60)}`
     : `${counted(live.size, 'job')} in work`);
   const line = points(working).join(' · ');
   setText(sub, line.charAt(0).toUpperCase() + line.slice(1));

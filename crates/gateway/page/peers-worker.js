@@ -8,6 +8,8 @@ import { get } from './api.js';
 const SOON_MS = 4_000;
 const MANY_MS = 12_000;
 const UNSEEN_MS = 45_000;
+/** After a change, no sooner than this. */
+const CHANGED_MS = 1_000;
 const MANY = 1_000;
 
 /** @type {any[]} */
@@ -20,6 +22,9 @@ let sight = { first: 0, end: 0 };
 let seen = true;
 let timer = 0;
 let asking = false;
+/** When the peers were asked for last. */
+let askedAt = 0;
+let changed = false;
 
 const STATES = ['bystander', 'idle', 'proving'];
 const STANDINGS = ['banned', 'stranger', 'proven', 'own'];
@@ -49,8 +54,9 @@ function tell(error) {
   const states = { proving: 0, idle: 0, bystander: 0 };
   const standings = { own: 0, proven: 0, stranger: 0, banned: 0 };
   for (const peer of peers) {
-    states[/** @type {'idle'} */ (peer.state)] += 1;
-    standings[/** @type {'own'} */ (peer.standing)] += 1;
+    // Later releases may name others.
+    if (Object.hasOwn(states, peer.state)) states[/** @type {'idle'} */ (peer.state)] += 1;
+    if (Object.hasOwn(standings, peer.standing)) standings[/** @type {'own'} */ (peer.standing)] += 1;
   }
   postMessage({ type: 'summary', connected, listed: peers.length, found: found.length, states, standings, error });
   rows();
@@ -65,6 +71,8 @@ function rows() {
 async function ask() {
   if (asking) return;
   asking = true;
+  changed = false;
+  askedAt = Date.now();
   clearTimeout(timer);
   try {
     const answer = await get('/v1/peers');
@@ -81,6 +89,15 @@ async function ask() {
   }
   asking = false;
   timer = setTimeout(ask, !seen ? UNSEEN_MS : peers.length > MANY ? MANY_MS : SOON_MS);
+  if (changed) soon();
+}
+
+/** Many peers are megabytes: they are asked for in their own time. */
+function soon() {
+  changed = true;
+  if (asking || !seen || peers.length > MANY) return;
+  clearTimeout(timer);
+  timer = setTimeout(ask, Math.max(0, askedAt + CHANGED_MS - Date.now()));
 }
 
 addEventListener('message', ({ data }) => {
@@ -95,6 +112,8 @@ addEventListener('message', ({ data }) => {
     const appears = data.seen && !seen;
     seen = data.seen;
     if (appears) ask();
+  } else if (data.type === 'changed') {
+    soon();
   } else if (data.type === 'ask') {
     ask();
   }

@@ -55,6 +55,11 @@ export class PeersView {
     this.worker.postMessage({ type: 'ask' });
   }
 
+  /** Asks soon: peers have begun or finished tasks. */
+  changed() {
+    this.worker.postMessage({ type: 'changed' });
+  }
+
   /** @param {object} change */
   ask(change) {
     this.query = { ...this.query, ...change };
@@ -121,7 +126,7 @@ export class PeersView {
   /** @param {any} peer @param {number} most tasks to name */
   doing(peer, most) {
     if (peer.state !== 'proving' || peer.tasks.length === 0) {
-      return peer.state === 'bystander' ? 'no prover for us' : peer.state;
+      return peer.state === 'bystander' ? 'no prover for us' : clean(peer.state, 20);
     }
     const named = peer.tasks.slice(0, most).map((/** @type {any} */ task) => `${clean(task.task, 16)} of ${clean(this.nameOf(task.job), 32)}`);
     const rest = peer.tasks.length - named.length;
@@ -132,7 +137,7 @@ export class PeersView {
   describe(peer) {
     if (!peer) return;
     const engines = peer.engines.slice(0, 8).map((/** @type {string} */ engine) => clean(engine, 20)).join(', ');
-    setText(this.detail, `${clean(peer.id, 80)} · ${clean(peer.build, 60) || 'unknown build'} · ${engines || 'no engine'} · ${STANDINGS[peer.standing]} · ${speed(peer.speed_milli)} · ${counted(peer.accepted, 'proof')} accepted · ${this.doing(peer, 4)}`);
+    setText(this.detail, `${clean(peer.id, 80)} · ${clean(peer.build, 60) || 'unknown build'} · ${engines || 'no engine'} · ${STANDINGS[peer.standing] ?? clean(peer.standing, 20)} · ${speed(peer.speed_milli)} · ${counted(peer.accepted, 'proof')} accepted · ${this.doing(peer, 4)}`);
   }
 }
 

@@ -5,7 +5,7 @@
 
 import { Chart } from './chart.js';
 import { h, setClass, setHidden, setText } from './dom.js';
-import { bytes, clean, clock, count, counted, duration, perMinute, rate } from './format.js';
+import { age, bytes, clean, clock, count, counted, duration, perMinute, rate } from './format.js';
 
 const KEPT = 900;
 const STORE = 'myriad-pulse';
@@ -14,6 +14,8 @@ const PROOFS_OVER_MS = 30_000;
 const BYTES_OVER_MS = 5_000;
 /** A rate over less time than this says more about the moment than about the service. */
 const PROOFS_LEAST_MS = 10_000;
+/** A chart of less time is an empty area with a dot. */
+const CHART_LEAST_MS = 60_000;
 const DISK_LOW = 0.08;
 
 /** One sample: time, proofs, bytes received, bytes sent. @typedef {[number, number, number, number]} Sample */
@@ -85,15 +87,18 @@ export class Pulse {
     setText(this.proofsSub, settled
       ? `${perMinute(average)} a minute since the start · ${counted(service.accepted, 'proof')}`
       : `since the start · ${counted(service.accepted, 'proof')}`);
-    const from = Math.min(begin, now - 60_000);
-    this.proofsChart.show([{ times, values: proofs, colour: 'done' }], from, now, this.proofs.textContent ?? '');
+    const has = now - begin;
+    const why = has < CHART_LEAST_MS ? `A chart appears here after a minute with this page open; ${age(has)} have passed.` : '';
+    const inWords = this.proofs.textContent ?? '';
+    if (why) this.proofsChart.wait(why, inWords);
+    else this.proofsChart.show([{ times, values: proofs, colour: 'done' }], begin, now, inWords);
     const down = received[received.length - 1];
     const away = sent[sent.length - 1];
     setText(this.traffic, known ? `${rate(away)} out` : 'Measuring …');
     setText(this.trafficSub, `${known ? `${rate(down)} in · ` : ''}${bytes(service.traffic.sent_bytes)} sent, ${bytes(service.traffic.received_bytes)} received`);
-    this.trafficChart.show([
-      { times, values: sent, colour: 'accent' }, { times, values: received, colour: 'second' },
-    ], from, now, `${rate(away)} out, ${rate(down)} in`);
+    const both = `${rate(away)} out, ${rate(down)} in`;
+    if (why) this.trafficChart.wait(why, both);
+    else this.trafficChart.show([{ times, values: sent, colour: 'accent' }, { times, values: received, colour: 'second' }], begin, now, both);
     this.showDisk(service);
   }
 

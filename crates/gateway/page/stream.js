@@ -69,7 +69,7 @@ export class EventStream {
   /**
    * @param {string} path
    * @param {object} options
-   * @param {(event: any) => void} options.onEvent
+   * @param {(event: any, id: string | null) => void} options.onEvent
    * @param {(state: StreamState) => void} [options.onState]
    * @param {number} options.silenceMs after which a silent connection counts as broken
    */
@@ -204,7 +204,7 @@ export class EventStream {
       return;
     }
     this.failures = 0;
-    this.onEvent(news);
+    this.onEvent(news, event.id);
     if (event.id !== null) this.lastId = event.id;
   }
 }

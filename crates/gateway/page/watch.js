@@ -55,7 +55,7 @@ export class JobWatch {
     this.error = '';
     this.loading = false;
     this.again = false;
-    /** @type {any[]} */
+    /** @type {{ event: any, id: string | null }[]} */
     this.waiting = [];
     this.ended = false;
     this.mode = 'none';
@@ -78,7 +78,7 @@ export class JobWatch {
     this.free = free;
     this.stream = new EventStream(`${jobPath(this.id)}/events`, {
       silenceMs: SILENCE_MS,
-      onEvent: (event) => this.take(event),
+      onEvent: (event, id) => this.take(event, id),
       onState: (state) => {
         if (state.kind === 'lost' && !this.model.loaded) this.load();
       },
@@ -106,25 +106,27 @@ export class JobWatch {
     this.free?.();
   }
 
-  /** @param {any} event */
-  take(event) {
+  /** @param {any} event @param {string | null} id */
+  take(event, id) {
     if (this.ended) return;
+    // A snapshot has in it what came before.
+    if (event.type === 'snapshot') this.waiting = [];
     if (this.loading && event.type !== 'snapshot') {
-      this.waiting.push(event);
+      this.waiting.push({ event, id });
       if (this.waiting.length > WAITING_MOST) {
         this.waiting = [];
         this.again = true;
       }
     } else {
-      this.applied(event);
+      this.applied(event, id);
     }
     this.onEvent?.(event);
     this.onChange();
   }
 
-  /** @param {any} event */
-  applied(event) {
-    if (!this.model.apply(event)) return;
+  /** @param {any} event @param {string | null} id */
+  applied(event, id) {
+    if (!this.model.apply(event, id)) return;
     if (event.type === 'state') this.refresh();
     else this.load();
   }
@@ -141,6 +143,7 @@ export class JobWatch {
     if (isOver(this.model.job.state) && this.stream) {
       this.stream.wanted = false;
       this.stream.stop();
+      this.mode = 'none';
       this.free?.();
     }
   }
@@ -158,7 +161,7 @@ export class JobWatch {
     this.loading = false;
     const waiting = this.waiting;
     this.waiting = [];
-    for (const event of waiting) this.applied(event);
+    for (const { event, id } of waiting) this.applied(event, id);
     if (!this.ended) this.onChange();
   }
 

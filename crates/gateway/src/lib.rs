@@ -19,9 +19,13 @@ pub mod board;
 mod http;
 mod intake;
 pub mod keys;
+mod limits;
 mod metrics;
-pub mod page;
+mod page;
+mod refusal;
+mod time;
 mod workshop;
 
-pub use http::{Config, Gateway, Limits, ServeError, TlsError, TlsFiles, serve};
+pub use http::{Config, Gateway, ServeError, TlsError, TlsFiles};
+pub use limits::Limits;
 pub use workshop::{Made, Upload, Workshop};

@@ -8,11 +8,11 @@ use std::{
 
 /// A file of the page.
 #[derive(Clone, Debug)]
-pub struct PageFile {
-    pub media_type: &'static str,
-    pub bytes: &'static [u8],
+pub(crate) struct PageFile {
+    pub(crate) media_type: &'static str,
+    pub(crate) bytes: &'static [u8],
     /// Of the content, with its quotes: another build with another content has another one.
-    pub etag: String,
+    pub(crate) etag: String,
 }
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -21,7 +21,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
 /// What browsers may do for the page: nothing but ask this service.
-pub const CONTENT_SECURITY_POLICY: &str =
+pub(crate) const CONTENT_SECURITY_POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
 macro_rules! files {
@@ -81,13 +81,8 @@ static BY_PATH: LazyLock<HashMap<&'static str, PageFile>> = LazyLock::new(|| {
 });
 
 /// The file at a path of the service, such as `/` or `/page/tree.js`.
-pub fn file(path: &str) -> Option<&'static PageFile> {
+pub(crate) fn file(path: &str) -> Option<&'static PageFile> {
     BY_PATH.get(path)
-}
-
-/// The paths of all files.
-pub fn paths() -> impl Iterator<Item = &'static str> {
-    FILES.iter().map(|&(path, ..)| path)
 }
 
 fn etag(bytes: &[u8]) -> String {
@@ -120,7 +115,7 @@ mod tests {
 
     #[test]
     fn paths_and_tags_are_of_one_file_each() {
-        let paths: HashSet<_> = paths().collect();
+        let paths: HashSet<_> = FILES.iter().map(|&(path, ..)| path).collect();
         assert_eq!(paths.len(), FILES.len());
         let tags: HashSet<_> = paths.iter().map(|path| &file(path).unwrap().etag).collect();
         assert_eq!(tags.len(), FILES.len());
@@ -132,7 +127,15 @@ mod tests {
     fn documents_bear_the_policy() {
         for path in ["/", "/job"] {
             let html = text(file(path).unwrap().bytes);
-            for forbidden in [" style=", "<style", "<script>", " onclick=", "javascript:", "http:", "https:"] {
+            for forbidden in [
+                " style=",
+                "<style",
+                "<script>",
+                " onclick=",
+                "javascript:",
+                "http:",
+                "https:",
+            ] {
                 assert!(!html.contains(forbidden), "{path} has {forbidden}");
             }
             let named = html.split('"').filter(|part| part.starts_with("/page/"));
@@ -146,7 +149,13 @@ mod tests {
     fn modules_import_what_is_there_and_make_no_markup_of_text() {
         for (path, _, media_type, bytes) in FILES {
             let script = text(bytes);
-            let markup = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("];
+            let markup = [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+            ];
             for forbidden in markup {
                 assert!(!script.contains(forbidden), "{path} has {forbidden}");
             }

@@ -1,8 +1,8 @@
 //! The lines of `docs/SERVICE.md`, run by the shell that a reader has.
 
-use std::{env, fs, path::Path, process::Stdio};
+use std::{env, path::Path, process::Stdio};
 
-use crate::serve::{Service, clean};
+use crate::serve::{Service, clean, data_folder};
 
 const PAGE: &str = include_str!("../../../../docs/SERVICE.md");
 /// The address that the page has.
@@ -25,12 +25,7 @@ pub fn every_line_of_the_page_does_what_it_says() {
     let blocks = blocks(PAGE);
     assert_eq!(blocks.len(), 9, "blocks are run that are marked `sh run`");
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    let keys = Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys");
-    // Other tests may have made some of them.
-    fs::create_dir_all(&keys).unwrap();
-    fs::create_dir_all(&data).unwrap();
-    std::os::unix::fs::symlink(&keys, data.join("keys")).unwrap();
+    let data = data_folder(dir.path());
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests");
     std::os::unix::fs::symlink(guests.canonicalize().unwrap(), dir.path().join("guests")).unwrap();
 

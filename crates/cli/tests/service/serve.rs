@@ -36,6 +36,17 @@ pub fn clean(program: &str, dir: &Path, data: &Path) -> Command {
     command
 }
 
+/// A data folder with the proving keys that other tests have made.
+pub fn data_folder(dir: &Path) -> PathBuf {
+    let data = dir.join("data");
+    let keys = Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys");
+    // There may be none yet.
+    fs::create_dir_all(&keys).unwrap();
+    fs::create_dir_all(&data).unwrap();
+    std::os::unix::fs::symlink(&keys, data.join("keys")).unwrap();
+    data
+}
+
 impl Service {
     /// Starts it with one prover, and waits until it takes jobs.
     pub fn start(dir: &Path, data: &Path) -> Self {

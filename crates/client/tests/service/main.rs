@@ -296,6 +296,56 @@ fn an_event_without_end_is_an_error_and_takes_no_memory_without_end() {
     server.end();
 }
 
+/// A service that stops says so, and continues the job at its next start.
+#[test]
+fn an_interrupted_job_is_waited_for() {
+    static STREAMS: AtomicUsize = AtomicUsize::new(0);
+    let server = Server::start(
+        |request: &mut Request| match request.line.split(' ').nth(1).unwrap() {
+            path if path.ends_with("/events") => {
+                let text = match STREAMS.fetch_add(1, Ordering::SeqCst) {
+                    0 => {
+                        "retry: 100\n\n".to_owned() + &state("1-1", "proving") + &state("1-2", "interrupted")
+                    }
+                    1 => {
+                        assert_eq!(request.header("last-event-id"), Some("1-2"));
+                        let now = job("interrupted");
+                        event("2-1", &format!(r#"{{"at_ms":1,"type":"snapshot","now":{now}}}"#))
+                    }
+                    _ => state("2-2", "proving") + &state("2-3", "done"),
+                };
+                [STREAM.as_bytes(), text.as_bytes()].concat()
+            }
+            _ => json(200, &job("done")),
+        },
+    );
+    assert_eq!(server.client().wait(ID).unwrap().state, JobState::Done);
+    assert_eq!(STREAMS.load(Ordering::SeqCst), 3);
+    server.end();
+}
+
+/// What a later release may say.
+#[test]
+fn a_state_of_a_later_release_is_unknown_and_no_end() {
+    let server = Server::start(
+        |request: &mut Request| match request.line.split(' ').nth(1).unwrap() {
+            path if path.ends_with("/events") => {
+                let text = state("1-1", "hibernating") + &state("1-2", "cancelled");
+                [STREAM.as_bytes(), text.as_bytes()].concat()
+            }
+            _ => json(200, &job("hibernating")),
+        },
+    );
+    let events: Result<Vec<Received>, Error> = server.client().events(ID).unwrap().collect();
+    let state = |at: usize| match &events.as_ref().unwrap()[at].event.news {
+        News::State { state, .. } => *state,
+        news => panic!("{news:?}"),
+    };
+    assert_eq!([state(0), state(1)], [JobState::Unknown, JobState::Cancelled]);
+    assert_eq!(server.client().job(ID).unwrap().state, JobState::Unknown);
+    server.end();
+}
+
 #[test]
 fn waiting_ends_with_the_job() {
     let server = Server::start(

@@ -33,7 +33,7 @@ export class Mock {
       this.sockets.add(socket);
       socket.on('close', () => this.sockets.delete(socket));
     });
-    /** Requests as they came, for tests. @type {{ path: string, lastId: string | undefined }[]} */
+    /** Requests as they came, for tests. @type {{ path: string, at: number, lastId: string | undefined }[]} */
     this.seen = [];
     this.timer = setInterval(() => this.step(), STEP_MS);
     this.second = setInterval(() => this.tellService(), 1000);
@@ -104,7 +104,7 @@ export class Mock {
     if (now - (sim.cutAt ?? 0) < 400) return;
     sim.cutAt = now;
     sim.job.progress.segments += 2;
-    this.tell({ at_ms: now, job: sim.job.id, type: 'cut', segments: sim.job.progress.segments });
+    this.tell({ at_ms: now, job: sim.job.id, type: 'cut', segments: sim.job.progress.segments, reused: 0 });
   }
 
   /** @param {any} event */
@@ -148,7 +148,7 @@ export class Mock {
   async answer(request, response) {
     const url = new URL(request.url ?? '/', 'http://localhost');
     const path = url.pathname;
-    this.seen.push({ path, lastId: /** @type {string | undefined} */ (request.headers['last-event-id']) });
+    this.seen.push({ path, at: Date.now(), lastId: /** @type {string | undefined} */ (request.headers['last-event-id']) });
     if (path.startsWith('/v1/') && this.world.refuses) return json(response, this.world.refuses.status, this.world.refuses);
     if (path === '/v1/service') return json(response, 200, this.service());
     if (path === '/v1/peers') return json(response, 200, this.world.peersDocument ?? makePeers(9, this.world.peers, this.world.sims));
@@ -179,8 +179,10 @@ export class Mock {
     if (part === '') return json(response, 200, job);
     if (part === '/events') return this.stream(id, request, response);
     if (part === '/tasks') {
-      if (sim?.planning) return json(response, 200, { segments: job.progress.segments, tasks: [], machines: [], attempts: [], origin_ms: job.submitted_ms });
-      return json(response, 200, sim?.tasks() ?? this.world.tasks.get(id) ?? { segments: 0, tasks: [], machines: [], attempts: [], origin_ms: 0 });
+      // A script is played to each reader anew.
+      const upTo = sim && !this.world.script ? { event: `${this.start}-${this.counts.get(id) ?? 0}` } : {};
+      if (sim?.planning) return json(response, 200, { ...upTo, segments: job.progress.segments, tasks: [], machines: [], attempts: [], origin_ms: job.submitted_ms });
+      return json(response, 200, (sim && { ...upTo, ...sim.tasks() }) ?? this.world.tasks.get(id) ?? { segments: 0, tasks: [], machines: [], attempts: [], origin_ms: 0 });
     }
     if (part === '/proof' && job.proof) {
       response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-disposition': 'attachment' });

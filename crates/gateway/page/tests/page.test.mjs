@@ -194,6 +194,40 @@ test('after a break, the stream goes on where it broke', () => withPage('proving
   assert.equal(shown, `${Math.floor((100 * sim.job.progress.done) / sim.job.progress.tasks)} %`);
 }));
 
+test('a job that a stop has interrupted is followed again after the start', () => withPage('proving', {}, async ({ page, mock }) => {
+  const [sim] = mock.world.sims;
+  await page.goto(jobUrl(mock));
+  await settled(page);
+  sim.end({ state: 'interrupted' });
+  mock.tell({ at_ms: Date.now(), job: sim.job.id, type: 'state', state: 'interrupted' });
+  await page.getByText('The service was stopped during the job').waitFor();
+  await mock.goAway();
+  sim.job.state = 'proving';
+  delete sim.job.ended_ms;
+  await mock.comeBack();
+  await page.waitForFunction(() => document.getElementById('state')?.textContent === 'Proving');
+  assert.ok(!(await page.locator('#end').isVisible()));
+}));
+
+test('the peers are asked for when tasks move, and not more than once a second', () => withPage('proving', {}, async ({ page, mock }) => {
+  await page.goto(mock.url);
+  await settled(page);
+  await page.locator('#peers').scrollIntoViewIfNeeded();
+  mock.seen.length = 0;
+  await page.waitForTimeout(6_000);
+  const times = mock.seen.filter(({ path }) => path === '/v1/peers').map(({ at }) => at);
+  assert.ok(times.length >= 3, `${times.length} in 6 s`);
+  times.slice(1).forEach((at, before) => assert.ok(at - times[before] > 900, `${at - times[before]} ms`));
+}));
+
+test('charts of less than a minute are a line that says so', () => withPage('proving', {}, async ({ page, mock }) => {
+  await page.goto(mock.url);
+  await settled(page);
+  await page.getByText('A chart appears here after a minute').first().waitFor();
+  assert.equal(await page.locator('.chart canvas').first().isVisible(), false);
+  assert.ok((await page.locator('.chart').first().evaluate((one) => one.clientHeight)) < 60);
+}));
+
 test('a private service is explained, and no key is asked for', () => withPage('private', {}, async ({ page, mock }) => {
   await page.goto(mock.url);
   await page.locator('#banner').waitFor();

@@ -147,6 +147,39 @@ test('a machine that leaves, or a proof of no use, opens its task again', () => 
   model.apply({ type: 'accepted', at_ms: START + 9, machine: 0, task: 's99', bytes: 1, done: 2 });
 });
 
+test('proofs of an earlier run are asked for, and one of no use is made anew', () => {
+  const model = new JobModel({ id: 'x', state: 'planning', progress: { done: 0, segments: 0, reused: 0, running: 0 } });
+  assert.ok(model.apply({ type: 'cut', at_ms: START, segments: 4, reused: 2 }), 'which are reused is asked for');
+  model.load({
+    segments: 4, origin_ms: START, event: '7-20', machines: [{ machine: 0, name: 'a', left: false }], attempts: [],
+    tasks: [{ task: 's0', state: 'reused' }, { task: 's1', state: 'reused' }, { task: 's2', state: 'hibernating' }],
+  });
+  assert.equal(model.apply({ type: 'cut', at_ms: START, segments: 5, reused: 2 }), false);
+  assert.deepEqual([model.job.progress.reused, model.job.progress.done], [2, 2]);
+  model.apply({ type: 'started', at_ms: START + 1, machine: 0, task: 's0' }, '7-21');
+  assert.deepEqual([model.states[0], model.job.progress.done], [RUNNING, 1]);
+  model.apply({ type: 'accepted', at_ms: START + 2, machine: 0, task: 's0', bytes: 1, done: 2 }, '7-22');
+  assert.equal(model.job.progress.done, 2);
+  model.apply({ type: 'reopened', at_ms: START + 3, task: 's0', reason: 'damaged' }, '7-23');
+  assert.deepEqual([model.states[0], model.job.progress.done], [WAITING, 1]);
+});
+
+test('events that the document of the tasks has in it are passed over', () => {
+  const model = new JobModel({ id: 'x', state: 'proving', progress: { done: 1, segments: 2, reused: 0, running: 0 } });
+  model.load({
+    segments: 2, arities: ARITIES, origin_ms: START, event: '7-20', tasks: [{ task: 's0', state: 'done', machines: [0] }],
+    machines: [{ machine: 0, name: 'a', left: false }], attempts: [],
+  });
+  const reopened = { type: 'reopened', at_ms: START + 9, task: 's0', reason: 'damaged' };
+  for (const known of ['7-20', '7-3', '6-900']) model.apply(reopened, known);
+  assert.equal(model.states[0], DONE);
+  model.apply({ type: 'state', at_ms: START, state: 'failed', error: { detail: 'why' } }, '7-21');
+  model.apply({ type: 'state', at_ms: START, state: 'proving' }, '8-1');
+  assert.equal(model.job.error, undefined);
+  model.apply(reopened, '8-2');
+  assert.equal(model.states[0], WAITING);
+});
+
 test('what is left is estimated, and what is late is found', () => {
   const sim = simulated({ failures: 0, machines: 10, segments: 200 });
   sim.advance(START + 60_000);

@@ -1,17 +1,22 @@
 //! What happens to jobs: they are submitted, tell of themselves, and end.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use myriad_api::{JobState, News};
 use myriad_core::JobId;
 use myriad_node::{Event, Observer};
 
 use super::{
-    Board, End, Inner, NewEntry, OVER_MAX, Slot,
+    Board, End, Inner, NewEntry, NotEntered, OVER_MAX, Slot,
     job::{self, Live},
-    lock, now_ms,
+    lock,
+    note::Note,
     ring::{Item, Limits},
 };
+use crate::time::now_ms;
 
 /// Tells the board what happens to a job: the observer of its submission.
 pub struct Reporter {
@@ -23,12 +28,15 @@ pub struct Reporter {
 }
 
 impl Board {
-    /// A job is about to be submitted. None if it is not over: it was submitted before.
-    pub fn enter(&self, id: JobId, entry: NewEntry) -> Option<Reporter> {
+    /// A job is about to be submitted. What was asked for is durable when this returns.
+    ///
+    /// # Errors
+    /// It is not over, or the disk fails.
+    pub fn enter(&self, id: JobId, entry: NewEntry) -> Result<Reporter, NotEntered> {
         let slot = self.slot(id);
         let mut inner = lock(&slot.inner);
         if inner.live.as_ref().is_some_and(|live| !live.state.is_over()) {
-            return None;
+            return Err(NotEntered::There);
         }
         let now = now_ms();
         let earlier = self.0.history.note(id);
@@ -38,8 +46,9 @@ impl Board {
             (None, None) => self.0.history.job(id).map_or(now, |job| job.submitted_ms),
         };
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
-        let live = Live::new(number, entry, earlier, (first, now));
-        self.0.history.keep(id, &live.note());
+        let mut live = Live::new(number, entry, earlier, (first, now));
+        self.0.history.keep(id, &live.note())?;
+        live.replaced = inner.live.take();
         lock(&self.0.index).set(id, first, live.state, true);
         inner.ring.limit(self.0.ring);
         let snapshot = News::Snapshot {
@@ -48,7 +57,7 @@ impl Board {
         inner.live = Some(Box::new(live));
         self.tell(id, &slot, &mut inner, vec![snapshot], now);
         drop(inner);
-        Some(Reporter {
+        Ok(Reporter {
             board: self.clone(),
             id,
             slot,
@@ -60,12 +69,13 @@ impl Board {
     pub fn not_taken(&self, id: JobId) {
         let slot = self.slot(id);
         let mut inner = lock(&slot.inner);
-        let Some(live) = inner.live.take() else { return };
+        let Some(mut live) = inner.live.take() else { return };
         match &live.earlier {
-            Some(note) => self.0.history.keep(id, note),
+            Some(note) => self.0.history.try_to_keep(id, note),
             None => self.0.history.forget(id),
         }
-        let before = self.0.history.job(id);
+        inner.live = live.replaced.take();
+        let before = self.document(id, &inner);
         {
             let mut index = lock(&self.0.index);
             match &before {
@@ -77,8 +87,55 @@ impl Board {
             let now = Box::new(job);
             self.tell(id, &slot, &mut inner, vec![News::Snapshot { now }], now_ms());
         }
+        if inner.live.is_some() {
+            inner.ring.limit(Limits::OVER);
+        }
         drop(inner);
         self.let_go(id, &slot, 2);
+    }
+
+    /// A job is about to be cancelled. That it is not wanted is durable when this returns.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn cancelling(&self, id: JobId) -> io::Result<()> {
+        let Some(slot) = self.slot_if_any(id) else {
+            return Ok(());
+        };
+        let inner = lock(&slot.inner);
+        match inner.live.as_ref().filter(|live| !live.state.is_over()) {
+            Some(live) => self.0.history.keep(id, &cancelled(live.note(), now_ms())),
+            None => Ok(()),
+        }
+    }
+
+    /// A job that nobody works on is not wanted any more. That is durable when this returns.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn cancel_interrupted(&self, id: JobId) -> io::Result<()> {
+        let slot = self.slot(id);
+        let mut inner = lock(&slot.inner);
+        let now = now_ms();
+        self.0.history.cancel(id)?;
+        let note = match &inner.live {
+            Some(live) => Some(live.note()),
+            None => self.0.history.note(id),
+        };
+        if let Some(note) = note {
+            self.0.history.keep(id, &cancelled(note, now))?;
+        }
+        let mut news: Vec<News> = Vec::new();
+        news.extend(inner.live.as_mut().map(|live| live.end(id, End::Cancelled, now)));
+        if let Some(job) = self.document(id, &inner) {
+            lock(&self.0.index).turn(id, job.state);
+            let now = Box::new(job);
+            news.push(News::Snapshot { now });
+        }
+        self.tell(id, &slot, &mut inner, news, now);
+        drop(inner);
+        self.let_go(id, &slot, 2);
+        Ok(())
     }
 
     /// A job has ended.
@@ -90,9 +147,11 @@ impl Board {
         };
         let now = now_ms();
         let state = live.end(id, end, now);
-        self.0.history.keep(id, &live.note());
-        if live.state == JobState::Cancelled {
-            self.0.history.cancelled(id);
+        self.0.history.try_to_keep(id, &live.note());
+        if live.state == JobState::Cancelled
+            && let Err(e) = self.0.history.cancel(id)
+        {
+            tracing::warn!("{e}");
         }
         let snapshot = News::Snapshot {
             now: Box::new(live.document(id)),
@@ -175,6 +234,7 @@ impl Observer for Reporter {
             // It was submitted again, or is over.
             return;
         }
+        live.replaced = None;
         let now = now_ms();
         let before = live.state;
         let news = live.apply(event, now);
@@ -199,5 +259,14 @@ impl Observer for Reporter {
             }
             _ => self.board.tell(self.id, &self.slot, &mut inner, news, now),
         }
+    }
+}
+
+/// The note of a job that is not wanted any more.
+fn cancelled(note: Note, now_ms: u64) -> Note {
+    Note {
+        end: Some(JobState::Cancelled),
+        ended_ms: Some(now_ms),
+        ..note
     }
 }

@@ -15,20 +15,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use myriad_api::{BlockFacts, Job, JobState, Problem, Progress, Proof};
+use myriad_api::{Job, JobState, Progress, Proof};
 use myriad_core::JobId;
 use myriad_net::{
     durable::{make_dir, sync_dir},
     text,
 };
 use myriad_node::records::{Jobs, Record, State};
-use serde::{Deserialize, Serialize};
 
-use super::job::proof_of;
+use super::note::{Note, VERSION, proof_of};
 
-/// Raised when older builds would misread a note.
-pub(super) const VERSION: u32 = 1;
-/// A note has a kilobyte, and public values of up to 64 KiB in hex.
+/// A note has a kilobyte, and twice public values of up to 64 KiB in hex.
 const NOTE_BYTES_MAX: u64 = 1 << 20;
 /// Most jobs that are looked for at the start.
 const JOBS_MAX: usize = 100_000;
@@ -39,31 +36,6 @@ const TEXT_MAX: usize = 1000;
 
 /// The beginning of the names of files that are being written.
 const TEMPORARY_PREFIX: &str = ".half-";
-
-/// What the service knows of a job that its record does not say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
-    pub version: u32,
-    pub name: String,
-    pub engine: String,
-    /// The name of the key that it was submitted with.
-    pub owner: Option<String>,
-    pub priority: i32,
-    pub deadline_s: Option<u64>,
-    pub block: Option<BlockFacts>,
-    pub submitted_ms: u64,
-    /// How it has ended; none while it goes on.
-    pub end: Option<JobState>,
-    pub ended_ms: Option<u64>,
-    pub error: Option<Problem>,
-    pub verify_ms: u64,
-    pub wall_ms: Option<u64>,
-    pub in_time: Option<bool>,
-    pub segments: u64,
-    pub instructions: u64,
-    pub reused: u64,
-    pub public_values: Option<String>,
-}
 
 /// The disk, as far as it tells of jobs.
 pub(super) struct History {
@@ -120,8 +92,10 @@ impl History {
         for entry in fs::read_dir(self.dir.join("jobs"))?.take(JOBS_MAX) {
             let entry = entry?;
             if let Some(id) = id_of(&entry.path()) {
-                let in_short = |note| Note {
+                let in_short = |note: Note| Note {
                     public_values: None,
+                    // Whether there are some is all that the state depends on.
+                    expected_public_values: note.expected_public_values.map(|_| String::new()),
                     ..note
                 };
                 notes.extend(self.note(id).map(|note| (id, in_short(note))));
@@ -196,7 +170,11 @@ impl History {
             ended_ms: ended_ms.filter(|_| state.is_over()),
             deadline_s: note.as_ref().and_then(|note| note.deadline_s),
             progress: Progress {
-                done: record.as_ref().map_or(0, |record| record.done as u64),
+                done: record.as_ref().map_or(0, |record| match (state, record.tasks) {
+                    // What an earlier run has left counts, too.
+                    (JobState::Done, Some(tasks)) => tasks as u64,
+                    _ => record.done as u64,
+                }),
                 tasks: record
                     .as_ref()
                     .and_then(|record| record.tasks.map(|tasks| tasks as u64)),
@@ -251,12 +229,16 @@ impl History {
         }
     }
 
-    /// Keeps a note durably. If the disk fails, only a later start misses it.
-    pub(super) fn keep(&self, id: JobId, note: &Note) {
+    /// Keeps a note: it is durable when this returns.
+    pub(super) fn keep(&self, id: JobId, note: &Note) -> io::Result<()> {
         let json = serde_json::to_vec(note).expect("a note is plain data");
-        let path = self.path(id);
-        if let Err(e) = write_durably(&path, &json) {
-            tracing::warn!("cannot write {}: {e}", path.display());
+        write_durably(&self.path(id), &json)
+    }
+
+    /// Keeps a note durably. If the disk fails, only a later start misses it.
+    pub(super) fn try_to_keep(&self, id: JobId, note: &Note) {
+        if let Err(e) = self.keep(id, note) {
+            tracing::warn!("cannot write {}: {e}", self.path(id).display());
         }
     }
 
@@ -271,13 +253,13 @@ impl History {
     }
 
     /// Notes in the record that a job is not wanted, as `myriad jobs cancel` does.
-    pub(super) fn cancelled(&self, id: JobId) {
+    pub(super) fn cancel(&self, id: JobId) -> io::Result<()> {
         let is_open = |record: Record| record.state == State::Open;
         if self.records.record(id).is_ok_and(is_open) && !self.records.is_running(id) {
-            if let Err(e) = self.records.cancel(id, std::time::Duration::ZERO) {
-                tracing::warn!("{e}");
-            }
+            let cancelled = self.records.cancel(id, std::time::Duration::ZERO);
+            cancelled.map_err(io::Error::other)?;
         }
+        Ok(())
     }
 
     fn path(&self, id: JobId) -> PathBuf {
@@ -292,13 +274,17 @@ fn state_of(record: Option<(&Record, bool)>, note: Option<&Note>) -> JobState {
     match record {
         Some((record, true)) if record.tasks.is_some() => JobState::Proving,
         Some((_, true)) => JobState::Planning,
-        // Even if there is a proof: it may be one of another block than was asked for.
-        _ if noted == Some(JobState::Failed) => JobState::Failed,
         Some((record, false)) => match record.state {
+            // There is a proof, and it is none of what was asked for.
+            State::Done if note.is_some_and(|note| note.has_other_values) => JobState::Failed,
+            // The service has ended before it has compared them.
+            State::Done if note.is_some_and(Note::is_unchecked) => JobState::Interrupted,
             State::Done => JobState::Done,
             State::Cancelled => JobState::Cancelled,
-            State::Open if noted == Some(JobState::Cancelled) => JobState::Cancelled,
-            State::Open => JobState::Interrupted,
+            State::Open => match noted {
+                Some(ended @ (JobState::Failed | JobState::Cancelled)) => ended,
+                _ => JobState::Interrupted,
+            },
         },
         None => noted.unwrap_or(JobState::Interrupted),
     }
@@ -358,7 +344,7 @@ fn count_start(path: &Path) -> io::Result<u64> {
     // One that cannot be read is made anew, above all that were counted.
     let before: u64 = before.flatten().unwrap_or_else(|| {
         tracing::warn!("{} is damaged, and is begun anew from the clock", path.display());
-        super::now_ms()
+        crate::time::now_ms()
     });
     let start = before.saturating_add(1);
     write_durably(path, start.to_string().as_bytes())?;

@@ -19,8 +19,11 @@ pub(super) struct Index {
     by_state: [BTreeSet<Key>; JobState::ALL.len()],
     /// The jobs that the service has in mind, or that somebody listens to.
     pub slots: HashMap<JobId, Arc<Slot>>,
-    /// Those of them that are over, the first of them first.
+    /// The jobs of `slots` that are over. The one that ended first comes first.
     pub over: VecDeque<JobId>,
+    /// The count that the ring of a new slot begins at: above those of all slots that are gone, of
+    /// which a client may still name an event.
+    pub counted: u64,
 }
 
 struct Known {

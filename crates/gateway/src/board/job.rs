@@ -7,11 +7,15 @@ use myriad_core::JobId;
 use myriad_net::text;
 use myriad_node::{Event, Outcome};
 
-use super::{End, NewEntry, history::Note, tasks::TaskBook};
+use super::{
+    End, NewEntry,
+    note::{Note, VERSION, proof_of},
+    tasks::TaskBook,
+};
 
 /// Most characters of a text that may come from a peer or a program.
 const TEXT_MAX: usize = 500;
-/// The same of why a job failed.
+/// Most characters of why a job failed.
 const DETAIL_MAX: usize = 2000;
 /// Larger public values are left out where many jobs are shown.
 const VALUES_SHOWN_MAX: usize = 2 + 2 * 1024;
@@ -39,6 +43,10 @@ pub(super) struct Live {
     pub tasks: TaskBook,
     /// What was noted of it before this submission.
     pub earlier: Option<Note>,
+    /// An earlier submission, which is over: until something happens to this one.
+    pub replaced: Option<Box<Self>>,
+    /// Its proof is one of other public values than were asked for.
+    has_other_values: bool,
 }
 
 impl Live {
@@ -66,6 +74,8 @@ impl Live {
             error: None,
             tasks: TaskBook::default(),
             earlier,
+            replaced: None,
+            has_other_values: false,
         }
     }
 
@@ -211,12 +221,13 @@ impl Live {
 
     pub(super) fn end(&mut self, id: JobId, end: End<'_>, now_ms: u64) -> News {
         self.tasks.end(now_ms);
+        self.has_other_values = matches!(end, End::OtherValues(_));
         self.state = match end {
             End::Done(outcome) => {
                 self.done(id, outcome);
                 JobState::Done
             }
-            End::Failed(mut problem) => {
+            End::Failed(mut problem) | End::OtherValues(mut problem) => {
                 problem.detail = text::printable(&problem.detail, DETAIL_MAX);
                 self.error = Some(problem);
                 JobState::Failed
@@ -293,7 +304,7 @@ impl Live {
     /// What is to be known of it after a restart.
     pub(super) fn note(&self) -> Note {
         Note {
-            version: super::history::VERSION,
+            version: VERSION,
             name: self.entry.name.clone(),
             engine: self.entry.engine.clone(),
             owner: self.entry.owner.clone(),
@@ -311,20 +322,10 @@ impl Live {
             instructions: self.instructions,
             reused: self.reused,
             public_values: self.public_values.clone(),
+            due_ms: self.entry.due_ms,
+            expected_public_values: self.entry.expected_public_values.as_ref().map(hex::encode),
+            has_other_values: self.has_other_values,
         }
-    }
-}
-
-/// A final proof, without what only the run that made it knows.
-pub(super) fn proof_of(id: JobId, bytes: u64, has_baseline: bool, verify: &str) -> Proof {
-    Proof {
-        bytes,
-        href: format!("/v1/jobs/{id}/proof"),
-        baseline_href: has_baseline.then(|| format!("/v1/jobs/{id}/baseline")),
-        verify_ms: 0,
-        wall_ms: None,
-        in_time: None,
-        verify: verify.to_owned(),
     }
 }
 

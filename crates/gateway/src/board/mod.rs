@@ -14,9 +14,12 @@
 //! known any more.
 
 mod course;
+mod glance;
+mod gone;
 mod history;
 mod index;
 mod job;
+mod note;
 mod ring;
 mod stream;
 mod tasks;
@@ -30,19 +33,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use myriad_api::{BlockFacts, EventId, Job, JobList, JobState, News, Problem, Tasks};
 use myriad_core::JobId;
 use myriad_node::Outcome;
+use thiserror::Error;
 use tokio::sync::Notify;
 
 pub use self::{course::Reporter, stream::Subscription};
+pub(crate) use self::tasks::name_of;
 use self::{
     history::History,
     index::Index,
     job::Live,
+    note::Note,
     ring::{Item, Limits, Ring},
 };
 
@@ -64,7 +69,7 @@ struct Shared {
     /// The events of the whole service.
     all: Mutex<Ring>,
     changed: Notify,
-    /// The readers of those.
+    /// The readers of the events of the whole service.
     listeners: AtomicU64,
     subscribers: AtomicU64,
     accepted: AtomicU64,
@@ -87,17 +92,30 @@ struct Inner {
 }
 
 /// What is known of a job when it is submitted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewEntry {
     pub name: String,
     pub engine: String,
     pub priority: i32,
     pub deadline_s: Option<u64>,
+    /// When that is, in milliseconds since 1970.
+    pub due_ms: Option<u64>,
     pub block: Option<BlockFacts>,
+    /// The public values that a proof has to have, where the submission says which.
+    pub expected_public_values: Option<Vec<u8>>,
     /// The arguments that `myriad verify` needs beside the proof.
     pub verify: String,
     /// The name of the key that the job was submitted with.
     pub owner: Option<String>,
+}
+
+/// Why a job is not entered.
+#[derive(Debug, Error)]
+pub enum NotEntered {
+    #[error("it was submitted before, and is not over")]
+    There,
+    #[error("the disk fails: {0}")]
+    Disk(#[from] io::Error),
 }
 
 /// How a job has ended.
@@ -105,6 +123,8 @@ pub struct NewEntry {
 pub enum End<'a> {
     Done(&'a Outcome),
     Failed(Problem),
+    /// It has a proof, whose public values are not those that were asked for.
+    OtherValues(Problem),
     Cancelled,
     /// The service stops, and the job continues with its next start.
     Interrupted,
@@ -295,6 +315,11 @@ impl Board {
         live.unwrap_or_else(|| self.0.history.note(id)?.owner)
     }
 
+    /// What the service has noted of a job.
+    pub(crate) fn note(&self, id: JobId) -> Option<Note> {
+        self.0.history.note(id)
+    }
+
     /// Tells the readers of [`Stream::All`] of the service as it is.
     pub fn publish(&self, now: myriad_api::Service) {
         let now = Box::new(now);
@@ -340,12 +365,9 @@ impl Board {
     /// The slot of a job, which is made if there is none.
     fn slot(&self, id: JobId) -> Arc<Slot> {
         let mut index = lock(&self.0.index);
-        Arc::clone(
-            index
-                .slots
-                .entry(id)
-                .or_insert_with(|| Arc::new(Slot::new(self.0.ring))),
-        )
+        let counted = index.counted;
+        let make = || Arc::new(Slot::new(Ring::after_all(self.0.ring, counted)));
+        Arc::clone(index.slots.entry(id).or_insert_with(make))
     }
 
     fn slot_if_any(&self, id: JobId) -> Option<Arc<Slot>> {
@@ -366,19 +388,26 @@ impl Board {
     fn let_go(&self, id: JobId, slot: &Arc<Slot>, holders: usize) {
         let mut index = lock(&self.0.index);
         // More holders can only come through the index.
-        let is_idle = || slot.inner.try_lock().is_ok_and(|inner| inner.live.is_none());
-        if Arc::strong_count(slot) <= holders && is_idle() {
+        let last = || {
+            let inner = slot.inner.try_lock().ok()?;
+            inner.live.is_none().then(|| inner.ring.last())
+        };
+        if Arc::strong_count(slot) <= holders
+            && let Some(last) = last()
+        {
             index.slots.remove(&id);
+            // A client that has the last event may have missed what others did to the job since.
+            index.counted = index.counted.max(last + 1);
         }
     }
 }
 
 impl Slot {
-    fn new(limits: Limits) -> Self {
+    fn new(ring: Ring) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 live: None,
-                ring: Ring::new(limits),
+                ring,
                 snapshot: None,
             }),
             changed: Notify::new(),
@@ -405,10 +434,4 @@ impl Inner {
 /// A lock whose holder has panicked is as good as any: what it guards is changed in one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

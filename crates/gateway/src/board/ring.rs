@@ -46,22 +46,27 @@ impl Item {
     }
 }
 
-/// Events are counted from 1 on.
+/// Events are counted from 1 on, or from where the rings before this one have ended.
 #[derive(Debug)]
 pub(super) struct Ring {
     items: VecDeque<Item>,
     bytes: usize,
-    /// The count of the last event; 0 before the first.
+    /// The count of the last event, also of one that no ring has any more; 0 before the first.
     last: u64,
     limits: Limits,
 }
 
 impl Ring {
     pub(super) const fn new(limits: Limits) -> Self {
+        Self::after_all(limits, 0)
+    }
+
+    /// A ring whose first event comes after so many.
+    pub(super) const fn after_all(limits: Limits, last: u64) -> Self {
         Self {
             items: VecDeque::new(),
             bytes: 0,
-            last: 0,
+            last,
             limits,
         }
     }

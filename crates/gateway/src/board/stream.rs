@@ -99,7 +99,7 @@ impl Subscription {
         let item = inner.snapshot(|inner| {
             self.board.document(id, inner).map(|now| {
                 let now = Box::new(now);
-                Item::new(super::now_ms(), Some(id.to_string()), News::Snapshot { now })
+                Item::new(crate::time::now_ms(), Some(id.to_string()), News::Snapshot { now })
             })
         })?;
         self.at = Some(last);
@@ -128,7 +128,7 @@ impl Subscription {
         let jobs = live.into_iter().filter_map(|id| self.board.job(id));
         let items = jobs.map(|now| {
             let (id, now) = (now.id.clone(), Box::new(job::shortened(now)));
-            Item::new(super::now_ms(), Some(id), News::Snapshot { now })
+            Item::new(crate::time::now_ms(), Some(id), News::Snapshot { now })
         });
         self.rest = items
             .map(|Item { name, data }| Delivery { id: None, name, data })

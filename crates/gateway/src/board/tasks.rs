@@ -23,7 +23,7 @@ pub(super) struct TaskBook {
     /// The tasks of `open` that are not done.
     running: u64,
     attempts: VecDeque<Row>,
-    /// The number of the first of them.
+    /// The number of the first of `attempts`.
     first: u64,
     machines: BTreeMap<u32, (String, bool)>,
     /// Tasks that an earlier run has done, and whose proofs were of no use.
@@ -209,7 +209,7 @@ impl TaskBook {
 }
 
 /// The name of a task in documents.
-pub(super) fn name_of(task: TaskId) -> TaskName {
+pub(crate) fn name_of(task: TaskId) -> TaskName {
     match task {
         TaskId::Segment(index) => format!("s{index}"),
         TaskId::Node(NodeId { level, index }) => format!("n{level}.{index}"),

@@ -10,10 +10,11 @@ use http::{Uri, request::Parts};
 use myriad_api::{JobState, Kind};
 use myriad_core::JobId;
 
-use super::{errors::Refusal, listen::Client};
+use super::listen::Client;
 use crate::{
     board::{Board, Filter},
     intake::parse_id,
+    refusal::Refusal,
 };
 
 /// The jobs of a part of the list, where the client names no number.

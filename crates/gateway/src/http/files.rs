@@ -13,9 +13,9 @@ use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use myriad_api::Kind;
-use tokio::task::spawn_blocking;
 
-use super::errors::Refusal;
+use super::reads::Reads;
+use crate::refusal::Refusal;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: u64 = 64 << 10;
@@ -38,29 +38,27 @@ enum Asked {
 }
 
 /// Answers with a file.
-pub(super) async fn answer(path: &Path, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub(super) async fn answer(reads: &Reads, path: &Path, headers: &HeaderMap) -> Result<Response, Refusal> {
     let path = path.to_owned();
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("proof")
         .to_owned();
-    let opened = spawn_blocking(move || open(&path)).await;
-    let (file, bytes, tag) = opened
-        .unwrap_or_else(|e| Err(io::Error::other(e)))
-        .map_err(|error| {
-            tracing::warn!(%error, "the file of a proof cannot be read");
-            match error.kind() {
-                io::ErrorKind::NotFound => Refusal::new(
-                    Kind::NotFound,
-                    "the proof's file is not there any more; submit the job again",
-                ),
-                _ => Refusal::new(
-                    Kind::Internal,
-                    "the proof's file cannot be read; the service's log says why",
-                ),
-            }
-        })?;
+    let opened = reads.answer(move || Ok(open(&path))).await?;
+    let (file, bytes, tag) = opened.map_err(|error| {
+        tracing::warn!(%error, "the file of a proof cannot be read");
+        match error.kind() {
+            io::ErrorKind::NotFound => Refusal::new(
+                Kind::NotFound,
+                "the proof's file is not there any more; submit the job again",
+            ),
+            _ => Refusal::new(
+                Kind::Internal,
+                "the proof's file cannot be read; the service's log says why",
+            ),
+        }
+    })?;
     let is_known = headers
         .get(header::IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok())
@@ -72,6 +70,7 @@ pub(super) async fn answer(path: &Path, headers: &HeaderMap) -> Result<Response,
     } else {
         match asked(headers, bytes, &tag) {
             Asked::Whole => part(
+                reads,
                 file,
                 Range {
                     first: 0,
@@ -79,7 +78,7 @@ pub(super) async fn answer(path: &Path, headers: &HeaderMap) -> Result<Response,
                 },
             ),
             Asked::Part(range) => {
-                let mut response = part(file, range);
+                let mut response = part(reads, file, range);
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 let last = range.first + range.length - 1;
                 let range = value(&format!("bytes {}-{last}/{bytes}", range.first));
@@ -177,16 +176,17 @@ fn asked(headers: &HeaderMap, bytes: u64, tag: &str) -> Asked {
 }
 
 /// Streams a part of a file.
-fn part(file: File, range: Range) -> Response {
+fn part(reads: &Reads, file: File, range: Range) -> Response {
     let Range { first, length } = range;
-    let pieces = stream::try_unfold((Some(file), first, length), |(file, at, left)| async move {
+    let state = (reads.clone(), Some(file), first, length);
+    let pieces = stream::try_unfold(state, |(reads, file, at, left)| async move {
         let (Some(file), true) = (file, left > 0) else {
             return Ok(None);
         };
-        let piece = spawn_blocking(move || read(file, at, left.min(PIECE_BYTES))).await;
-        let (file, piece) = piece.unwrap_or_else(|e| Err(io::Error::other(e)))?;
+        let piece = reads.piece(move || read(file, at, left.min(PIECE_BYTES))).await;
+        let (file, piece) = piece.map_err(|refusal| io::Error::other(refusal.problem().detail.clone()))??;
         let length = piece.len() as u64;
-        Ok::<_, io::Error>(Some((piece, (Some(file), at + length, left - length))))
+        Ok::<_, io::Error>(Some((piece, (reads, Some(file), at + length, left - length))))
     });
     let mut response = Response::new(Body::from_stream(pieces));
     response

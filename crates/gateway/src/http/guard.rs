@@ -14,8 +14,11 @@ use http_body_util::BodyExt as _;
 use myriad_api::{IDEMPOTENCY_KEY, Kind};
 use tokio::time::{Instant, timeout};
 
-use super::{App, errors::Refusal, extract::Peer};
-use crate::keys::{self, Grant, Role};
+use super::{App, extract::Peer};
+use crate::{
+    keys::{self, Grant, Role},
+    refusal::Refusal,
+};
 
 /// Browsers remember for so many seconds what an origin may ask.
 const CORS_AGE: &str = "600";
@@ -25,17 +28,6 @@ const CONTENT_POLICY: &str =
 /// Most bytes, and most time, of a body that is read for nothing.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_secs(1);
-
-impl From<keys::Refusal> for Refusal {
-    fn from(refusal: keys::Refusal) -> Self {
-        let after = refusal.retry_after_s;
-        let refusal = Self::from(refusal.problem);
-        match after {
-            Some(seconds) => refusal.again(Duration::from_secs(seconds)),
-            None => refusal,
-        }
-    }
-}
 
 /// The outermost of all: counts the request, and answers it whatever happens.
 pub(super) async fn all(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -78,17 +70,9 @@ fn check(app: &App, request: &mut Request) -> Result<(), Refusal> {
             "the request has no usable header `Host`; HTTP/1.1 needs one",
         ));
     }
-    if !app.is_loopback {
-        return Ok(());
-    }
+    refuse_cross_site(app, request)?;
     let named = named.unwrap_or_default();
-    let is_ours = ["localhost", "127.0.0.1", "[::1]"].contains(&named.as_str())
-        || app
-            .config
-            .hosts
-            .iter()
-            .any(|host| host.eq_ignore_ascii_case(&named));
-    if !is_ours {
+    if !is_ours(app, &named) {
         let named: String = named.chars().take(60).collect();
         return Err(Refusal::new(
             Kind::Misdirected,
@@ -99,6 +83,40 @@ fn check(app: &App, request: &mut Request) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Whether a host is one of the service's. A page that lets its own name point here has a name that
+/// is none of them, and cannot have an address for a name.
+fn is_ours(app: &App, named: &str) -> bool {
+    let hosts = &app.config.hosts;
+    if !app.is_loopback && (hosts.is_empty() || is_address(named)) {
+        return true;
+    }
+    ["localhost", "127.0.0.1", "[::1]"].contains(&named)
+        || hosts.iter().any(|host| host.eq_ignore_ascii_case(named))
+}
+
+fn is_address(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host).parse::<IpAddr>().is_ok()
+}
+
+/// Refuses what the page of another site makes a browser ask for, unless its origin may.
+fn refuse_cross_site(app: &App, request: &Request) -> Result<(), Refusal> {
+    let path = request.uri().path();
+    let is_of_api = path == "/v1" || path.starts_with("/v1/") || path == "/metrics";
+    let headers = request.headers();
+    let is_cross_site = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site"));
+    if !is_of_api || !is_cross_site || allowed_origin(app, headers.get(header::ORIGIN)).is_some() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Kind::Forbidden,
+        "a browser asks for this for a page of another site, whose origin is not allowed; if it is to be, start the \
+         service with `--allow-origin` and that origin",
+    ))
 }
 
 /// The host that a request names, without its port, in lower case.
@@ -159,7 +177,7 @@ fn identified(
     let grant = app.keys.identify(key, address)?;
     match (&grant, needed) {
         (Some(grant), Some(role)) => grant.require(role)?,
-        (None, Some(_)) => return Err(keys::Refusal::no_key().into()),
+        (None, Some(_)) => return Err(keys::no_key()),
         (_, None) => {}
     }
     Ok(grant)
@@ -248,6 +266,16 @@ fn cross_origin(app: &App, origin: Option<&HeaderValue>, headers: &mut HeaderMap
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for address in ["10.1.2.3", "[2001:db8::1]", "127.0.0.1"] {
+            assert!(is_address(address), "{address}");
+        }
+        for name in ["", "[]", "example.org", "10.1.2.3.example.org", "1.2.3"] {
+            assert!(!is_address(name), "{name}");
+        }
+    }
 
     #[test]
     fn hosts_are_read_without_ports_and_users() {

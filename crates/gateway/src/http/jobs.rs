@@ -1,11 +1,16 @@
 //! Jobs: submits, lists, shows and cancels them, and gives out their proofs.
 
-use std::path::PathBuf;
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use myriad_api::{IDEMPOTENCY_KEY, Kind};
 use myriad_core::JobId;
@@ -13,17 +18,20 @@ use tokio::task::spawn_blocking;
 
 use super::{
     App, Stage,
-    errors::{Refusal, document},
+    errors::{document, written},
     extract::{Id, filter},
     files, guard,
 };
 use crate::{
     intake::{Sender, Taken, no_job, stopping},
     keys::Grant,
+    refusal::Refusal,
 };
 
 /// Most bytes of an idempotency key.
 const KEY_BYTES_MAX: usize = 255;
+/// Most documents of tasks that are kept: one has up to some megabytes.
+const TASKS_KEPT: usize = 4;
 
 /// `POST /v1/jobs`.
 pub(super) async fn submit(State(app): State<App>, request: Request) -> Response {
@@ -83,13 +91,13 @@ impl super::Shared {
         let announced = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
-        self.intake.check(announced)?;
         let grant = grant.ok_or_else(|| {
             Refusal::new(
                 Kind::Internal,
                 "the request has passed without a key, which is a bug in myriad",
             )
         })?;
+        self.intake.check(&grant.name, announced)?;
         let owner = grant.name.clone();
         let jobs = self.intake.jobs.count_of(&owner) as u64;
         let keys = self.keys.clone();
@@ -128,30 +136,70 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, Refusal> {
     let filter = filter(&uri)?;
     // Jobs of earlier starts are on the disk.
-    blocking(move || Ok(document(StatusCode::OK, &app.board.list(&filter)))).await
+    let board = app.board.clone();
+    app.reads
+        .answer(move || Ok(document(StatusCode::OK, &board.list(&filter))))
+        .await
 }
 
 /// `GET /v1/jobs/{id}`.
 pub(super) async fn job(State(app): State<App>, Id(id): Id) -> Result<Response, Refusal> {
-    blocking(move || {
-        let job = app.board.job(id).ok_or_else(|| no_job(id))?;
+    if let Some(job) = app.board.job_in_mind(id) {
+        return Ok(document(StatusCode::OK, &job));
+    }
+    let board = app.board.clone();
+    let read = move || {
+        let job = board.job(id).ok_or_else(|| no_job(id))?;
         Ok(document(StatusCode::OK, &job))
-    })
-    .await
+    };
+    app.reads.answer(read).await
+}
+
+/// Documents of tasks, with their last events: those who read them slowly share them.
+#[derive(Default)]
+pub(super) struct LastTasks(Mutex<VecDeque<(JobId, String, Bytes)>>);
+
+impl LastTasks {
+    fn find(&self, id: JobId, event: &str) -> Option<Bytes> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = kept.iter().filter(|(of, at, _)| *of == id && at == event);
+        found.next().map(|(_, _, written)| written.clone())
+    }
+
+    fn keep(&self, id: JobId, event: String, written: Bytes) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, ..)| *of != id);
+        kept.push_back((id, event, written));
+        if kept.len() > TASKS_KEPT {
+            kept.pop_front();
+        }
+    }
 }
 
 /// `GET /v1/jobs/{id}/tasks`.
 pub(super) async fn tasks(State(app): State<App>, Id(id): Id) -> Result<Response, Refusal> {
-    blocking(move || {
-        let tasks = app.board.tasks(id).ok_or_else(|| no_job(id))?;
-        Ok(document(StatusCode::OK, &tasks))
-    })
-    .await
+    let last = app.board.last_event(id).map(|event| event.to_string());
+    if let Some(written_before) = last.and_then(|event| app.tasks.find(id, &event)) {
+        return Ok(written(StatusCode::OK, written_before));
+    }
+    let reader = Arc::clone(&app);
+    let read = move || {
+        let tasks = reader.board.tasks(id).ok_or_else(|| no_job(id))?;
+        let json = Bytes::from(serde_json::to_vec(&tasks).expect("a document is plain data"));
+        if let Some(event) = tasks.event {
+            reader.tasks.keep(id, event, json.clone());
+        }
+        Ok(written(StatusCode::OK, json))
+    };
+    app.reads.answer(read).await
 }
 
 /// `DELETE /v1/jobs/{id}`.
 pub(super) async fn cancel(State(app): State<App>, Id(id): Id) -> Result<Response, Refusal> {
-    blocking(move || Ok(document(StatusCode::ACCEPTED, &app.intake.jobs.cancel(id)?))).await
+    let jobs = Arc::clone(&app.intake.jobs);
+    app.reads
+        .answer(move || Ok(document(StatusCode::ACCEPTED, &jobs.cancel(id)?)))
+        .await
 }
 
 /// `GET /v1/jobs/{id}/proof`.
@@ -160,8 +208,8 @@ pub(super) async fn proof(
     Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (proof, _) = files_of(app, id).await?;
-    files::answer(&proof, &headers).await
+    let (proof, _) = files_of(&app, id).await?;
+    files::answer(&app.reads, &proof, &headers).await
 }
 
 /// `GET /v1/jobs/{id}/baseline`.
@@ -170,38 +218,27 @@ pub(super) async fn baseline(
     Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (_, baseline) = files_of(app, id).await?;
+    let (_, baseline) = files_of(&app, id).await?;
     let baseline = baseline.ok_or_else(|| {
         Refusal::new(
             Kind::NotFound,
             format!("job {id} has no baseline: its engine's proofs are verified without one"),
         )
     })?;
-    files::answer(&baseline, &headers).await
+    files::answer(&app.reads, &baseline, &headers).await
 }
 
 /// The files of a job that is done.
-async fn files_of(app: App, id: JobId) -> Result<(PathBuf, Option<PathBuf>), Refusal> {
-    blocking(move || {
-        let job = app.board.job(id).ok_or_else(|| no_job(id))?;
-        app.board.files(id).ok_or_else(|| {
+async fn files_of(app: &App, id: JobId) -> Result<(PathBuf, Option<PathBuf>), Refusal> {
+    let board = app.board.clone();
+    let read = move || {
+        let job = board.job(id).ok_or_else(|| no_job(id))?;
+        board.files(id).ok_or_else(|| {
             Refusal::new(
                 Kind::Conflict,
                 format!("job {id} is {}: it has no proof", job.state.as_str()),
             )
         })
-    })
-    .await
-}
-
-/// Answers in a thread that may wait.
-async fn blocking<T: Send + 'static>(
-    answer: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    spawn_blocking(answer).await.unwrap_or_else(|_| {
-        Err(Refusal::new(
-            Kind::Internal,
-            "a bug in myriad kept this request from being answered; the service's log says more",
-        ))
-    })
+    };
+    app.reads.answer(read).await
 }

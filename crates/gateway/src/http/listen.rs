@@ -22,7 +22,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
-use super::{Limits, Stage, places::Places, steady::Steady};
+use super::{Stage, places::Places, steady::Steady};
+use crate::limits::Limits;
 
 /// Bytes that the system keeps of what a client has not taken yet: with more of them, clients that
 /// stall would take the memory of the machine.

@@ -16,43 +16,39 @@ mod jobs;
 mod listen;
 mod openapi;
 mod operations;
+mod overview;
 mod page;
 mod places;
+mod reads;
 mod routes;
 mod service;
 mod steady;
 mod stream;
 mod tls;
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use myriad_node::requester::Service;
-use serde_json::Value;
+use bytes::Bytes;
+use myriad_node::{RunError, requester::Service};
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tokio_rustls::TlsAcceptor;
 
-pub use config::{Config, Limits, TlsFiles};
-pub(crate) use errors::Refusal;
+pub use config::{Config, TlsFiles};
 pub use tls::TlsError;
 
-use self::{listen::Server, places::Places, service::LastOverview};
+use self::{jobs::LastTasks, listen::Server, overview::LastOverview, places::Places, reads::Reads};
 use crate::{
     Workshop,
     board::Board,
     intake::{Intake, Jobs},
     keys::{Keys, KeysError},
     metrics::Metrics,
+    time::now_ms,
 };
 
-/// Why the service cannot be started.
+/// Why the service cannot be started, or has ended by itself.
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error("{what} failed: {reason}")]
@@ -65,6 +61,8 @@ pub enum ServeError {
         "the service cannot listen on {address}: {reason}; choose another address, or end what has this one"
     )]
     Listen { address: SocketAddr, reason: io::Error },
+    #[error("the service has ended by itself: {reason}; start it again to continue its jobs")]
+    Ended { reason: RunError },
 }
 
 /// What the service does with requests.
@@ -87,8 +85,10 @@ struct Shared {
     engines: Vec<String>,
     metrics: Metrics,
     overview: LastOverview,
+    reads: Reads,
+    tasks: LastTasks,
     /// The description of the API.
-    description: Value,
+    description: Bytes,
     streams: Arc<Places>,
     connections: Arc<Places>,
     stage: watch::Sender<Stage>,
@@ -163,8 +163,11 @@ impl Gateway {
 
     /// Answers requests until `stop` completes. Then jobs end, and are continued at the next start;
     /// streams end with what there is to tell; and requests that go on have
-    /// [`Limits::stop_time`] to end.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    /// [`Limits::stop_time`](crate::Limits::stop_time) to end.
+    ///
+    /// # Errors
+    /// The requester's service has ended by itself: nobody would prove the jobs.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self {
             app, listener, tls, ..
         } = self;
@@ -181,7 +184,19 @@ impl Gateway {
             .config
             .resume
             .then(|| tokio::spawn(Arc::clone(&app.intake).resume()));
-        stop.await;
+        let tidy = tokio::spawn(Arc::clone(&app.intake.jobs).keep_tidy());
+        let ended = app.intake.jobs.service().map(|service| service.ended());
+        let served = tokio::select! {
+            () = stop => Ok(()),
+            reason = async {
+                match ended {
+                    Ok(ended) => ended.await,
+                    // It is stopped below alone.
+                    Err(_) => std::future::pending().await,
+                }
+            } => Err(ServeError::Ended { reason }),
+        };
+        tidy.abort();
         app.stage.send_replace(Stage::Draining);
         if let Some(resume) = resume {
             resume.abort();
@@ -190,21 +205,8 @@ impl Gateway {
         app.stage.send_replace(Stage::Closing);
         // They end by the stage; if one has panicked, it has ended, too.
         let _ = (server.await, news.await);
+        served
     }
-}
-
-/// Serves until `stop` completes.
-///
-/// # Errors
-/// If it cannot be started: see [`ServeError`].
-pub async fn serve(
-    config: Config,
-    service: Service,
-    workshop: Arc<dyn Workshop>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    Gateway::open(config, service, workshop).await?.run(stop).await;
-    Ok(())
 }
 
 impl Shared {
@@ -230,7 +232,9 @@ impl Shared {
             engines,
             metrics: Metrics::new(&config.build, started_ms),
             overview: LastOverview::default(),
-            description: openapi::describe(&config.build, config.private),
+            reads: Reads::default(),
+            tasks: LastTasks::default(),
+            description: openapi::describe(&config.build, config.private).to_string().into(),
             streams: Places::new(config.limits.streams, config.limits.streams_per_address),
             connections: Places::new(config.limits.connections, config.limits.connections_per_address),
             stage: watch::channel(Stage::Serving).0,
@@ -239,10 +243,4 @@ impl Shared {
             config,
         })
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }

@@ -1,8 +1,9 @@
 //! The description of the API (OpenAPI 3.1), and the viewer of it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use myriad_api::{
     Event, IDEMPOTENCY_KEY, Job, JobList, JobRequest, Kind, MEDIA_TYPE, Peers, Problem, Service, Tasks,
@@ -13,9 +14,10 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     App, assets,
-    errors::{Refusal, document},
+    errors::written,
     operations::{Access, Answer, OPERATIONS, Operation, Parameter},
 };
+use crate::refusal::Refusal;
 
 /// The viewer draws with styles of its own, and has its images in them.
 const VIEWER_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; \
@@ -28,7 +30,7 @@ struct Documents;
 
 /// `GET /openapi.json`.
 pub(super) async fn description(State(app): State<App>) -> Response {
-    document(StatusCode::OK, &app.description)
+    written(StatusCode::OK, app.description.clone())
 }
 
 /// `GET /docs`, `GET /docs/` and the files below.
@@ -48,7 +50,12 @@ pub(super) async fn viewer(uri: Uri, headers: HeaderMap) -> Result<Response, Ref
         .ok_or_else(nothing)?;
     let media_type = HeaderValue::from_str(&file.content_type).map_err(|_| nothing())?;
     let tag = format!("\"{}\"", &blake3::hash(&file.bytes).to_hex()[..16]);
-    let mut response = assets::answer(media_type, file.bytes.into_owned().into(), &tag, &headers);
+    // Those who read slowly share what is part of the program.
+    let bytes = match file.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    let mut response = assets::answer(media_type, bytes, &tag, &headers);
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(VIEWER_POLICY),

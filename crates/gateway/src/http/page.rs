@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use myriad_api::Kind;
 
-use super::{assets, errors::Refusal};
-use crate::page;
+use super::assets;
+use crate::{page, refusal::Refusal};
 
 /// `GET /` and the other files of the page.
 pub(super) async fn file(uri: Uri, headers: HeaderMap) -> Result<Response, Refusal> {

@@ -12,12 +12,11 @@ use axum::{
 use myriad_api::Kind;
 
 use super::{
-    App,
-    errors::Refusal,
-    guard, jobs, openapi,
+    App, guard, jobs, openapi,
     operations::{Access, OPERATIONS, Operation},
     page, service, stream,
 };
+use crate::refusal::Refusal;
 
 /// A router that is being made of the table's operations.
 struct Routes {

@@ -1,77 +1,38 @@
 //! The service as a whole: what it is and does, its peers, and whether it lives.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{body::Body, extract::State, response::Response};
 use http::{HeaderValue, StatusCode, header};
-use myriad_api::{Kind, Peer, PeerState, PeerTask, Peers, Service, Standing, Traffic};
-use myriad_core::TaskId;
-use myriad_net::{peer_name, short_name};
-use myriad_node::requester::{Overview, PeerRegard, PeerView};
-use tokio::{
-    sync::Mutex,
-    task::spawn_blocking,
-    time::{Instant, timeout},
-};
+use myriad_api::{Kind, Peer, PeerState, PeerTask, Service, Standing};
+use myriad_net::{peer_name, short_name, text::printable};
+use myriad_node::requester::{PeerRegard, PeerView};
+use tokio::task::spawn_blocking;
 
 use super::{
     App, Stage,
-    errors::{Refusal, document},
-    now_ms,
+    errors::{document, written},
 };
 use crate::{
+    board::name_of,
     intake::{Disk, stopping},
     metrics::{self, Now},
+    refusal::Refusal,
+    time::now_ms,
 };
 
-/// An overview is as good as a new one for so long. The loop that serves all jobs makes them.
-const FRESH: Duration = Duration::from_millis(500);
-/// The loop answers sooner, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between the news of the service in the stream of all.
 const EACH: Duration = Duration::from_secs(1);
-
-/// The last overview.
-#[derive(Default)]
-pub(super) struct LastOverview(Mutex<Option<(Instant, Arc<Overview>)>>);
-
-impl LastOverview {
-    /// The overview. Those who ask at once wait for the same one.
-    async fn get(&self, app: &App) -> Result<Arc<Overview>, Refusal> {
-        let mut last = self.0.lock().await;
-        if let Some((at, overview)) = &*last
-            && at.elapsed() < FRESH
-        {
-            return Ok(Arc::clone(overview));
-        }
-        let service = app.intake.jobs.service()?;
-        let asked = timeout(PATIENCE, service.overview()).await;
-        drop(service);
-        let overview = asked.ok().flatten().ok_or_else(|| {
-            Refusal::busy(
-                "the network of the service does not answer; its operator has to look at the log",
-                PATIENCE,
-            )
-        })?;
-        let overview = Arc::new(overview);
-        *last = Some((Instant::now(), Arc::clone(&overview)));
-        Ok(overview)
-    }
-}
+/// In so many of them, the network is looked at even if nobody listens: for the figures.
+const LOOK_IN: u32 = 5;
+/// Most characters of what a peer says of itself.
+const TEXT_MAX: usize = 100;
 
 async fn disk(app: &App) -> Disk {
     let data_dir = app.config.data_dir.clone();
     // The disk may be slow.
     let looked = spawn_blocking(move || Disk::of(&data_dir)).await;
     looked.ok().and_then(Result::ok).unwrap_or_default()
-}
-
-fn traffic_of(overview: &Overview) -> Traffic {
-    Traffic {
-        peers: overview.connected as u64,
-        received_bytes: overview.traffic.blob_bytes_in,
-        sent_bytes: overview.traffic.blob_bytes_out,
-    }
 }
 
 async fn service_now(app: &App) -> Result<Service, Refusal> {
@@ -94,7 +55,7 @@ async fn service_now(app: &App) -> Result<Service, Refusal> {
         jobs_max: app.config.jobs_max as u64,
         running: counts.running,
         accepted: counts.accepted,
-        traffic: traffic_of(&overview),
+        traffic: overview.traffic(),
         disk_free_bytes: disk.free,
         disk_bytes: disk.all,
     })
@@ -108,7 +69,7 @@ pub(super) async fn service(State(app): State<App>) -> Result<Response, Refusal>
 /// Tells those who follow the stream of all, until the service stops.
 pub(super) async fn publish(app: App) {
     let mut stage = app.stage.subscribe();
-    loop {
+    for turn in 0_u32.. {
         tokio::select! {
             () = tokio::time::sleep(EACH) => {}
             // The sender lives as long as the service.
@@ -118,27 +79,20 @@ pub(super) async fn publish(app: App) {
             && let Ok(now) = service_now(&app).await
         {
             app.board.publish(now);
+        } else if turn % LOOK_IN == 0 {
+            // The figures have what it says, or say what they had.
+            let _ = app.overview.get(&app).await;
         }
     }
 }
 
 /// `GET /v1/peers`.
 pub(super) async fn peers(State(app): State<App>) -> Result<Response, Refusal> {
-    let overview = app.overview.get(&app).await?;
-    // There may be 10,000 of them.
-    let written = spawn_blocking(move || {
-        let peers = Peers {
-            connected: overview.connected as u64,
-            peers: overview.peers.iter().map(peer).collect(),
-        };
-        document(StatusCode::OK, &peers)
-    });
-    written
-        .await
-        .map_err(|_| Refusal::new(Kind::Internal, "the list of peers could not be written"))
+    let peers = app.overview.get(&app).await?.peers().await?;
+    Ok(written(StatusCode::OK, peers))
 }
 
-fn peer(view: &PeerView) -> Peer {
+pub(super) fn peer(view: &PeerView) -> Peer {
     let state = match (view.leases.is_empty(), view.serves) {
         (false, _) => PeerState::Proving,
         (true, true) => PeerState::Idle,
@@ -153,8 +107,12 @@ fn peer(view: &PeerView) -> Peer {
     Peer {
         id: peer_name(view.peer),
         name: short_name(view.peer),
-        build: view.build.clone(),
-        engines: view.engines.iter().map(ToString::to_string).collect(),
+        build: printable(&view.build, TEXT_MAX),
+        engines: view
+            .engines
+            .iter()
+            .map(|engine| printable(&engine.to_string(), TEXT_MAX))
+            .collect(),
         state,
         standing,
         tasks: view
@@ -162,19 +120,11 @@ fn peer(view: &PeerView) -> Peer {
             .iter()
             .map(|lease| PeerTask {
                 job: lease.job.to_string(),
-                task: task_name(lease.task),
+                task: name_of(lease.task),
             })
             .collect(),
         speed_milli: view.speed,
         accepted: view.accepted.into(),
-    }
-}
-
-fn task_name(task: TaskId) -> String {
-    match task {
-        TaskId::Segment(index) => format!("s{index}"),
-        TaskId::Node(node) => format!("n{}.{}", node.level, node.index),
-        TaskId::Final => "final".into(),
     }
 }
 
@@ -204,9 +154,8 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Response, Refusal> 
 pub(super) async fn figures(State(app): State<App>) -> Response {
     let counts = app.board.counts();
     let disk = disk(&app).await;
-    // Without the network, the other figures are as good.
-    let traffic = app.overview.get(&app).await.map(|overview| traffic_of(&overview));
-    let traffic = traffic.unwrap_or_default();
+    // Nobody waits for the network here: a scrape has the other figures even if it hangs.
+    let traffic = app.overview.traffic();
     let now = Now {
         jobs: counts.jobs,
         running: counts.running,
@@ -229,4 +178,27 @@ pub(super) async fn problem(uri: http::Uri) -> Result<Response, Refusal> {
     let kind = kind.ok_or_else(|| Refusal::new(Kind::NotFound, "there is no such kind of problem"))?;
     let text = format!("{}: {} (status {})\n", kind.as_str(), kind.title(), kind.status());
     Ok(plain(text, "text/plain; charset=utf-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_peers_say_of_themselves_is_cleaned_and_short() {
+        let view = PeerView {
+            peer: myriad_core::Peer([7; 32]),
+            build: format!("my\u{1b}[31m\u{202e}build\n{}", "x".repeat(500)),
+            engines: Vec::new(),
+            serves: false,
+            regard: PeerRegard::Stranger,
+            leases: Vec::new(),
+            speed: None,
+            accepted: 0,
+        };
+        let build = peer(&view).build;
+        assert!(build.starts_with("my") && build.contains("build"), "{build:?}");
+        assert!(!build.contains(['\u{1b}', '\u{202e}', '\n']), "{build:?}");
+        assert_eq!(build.chars().count(), TEXT_MAX);
+    }
 }

@@ -15,7 +15,6 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     App, Stage,
-    errors::Refusal,
     extract::{Id, Peer},
     places::{Full, Place},
 };
@@ -23,6 +22,7 @@ use crate::{
     board::{Delivery, Stream, Subscription},
     intake::no_job,
     keys::{Grant, Keys},
+    refusal::Refusal,
 };
 
 /// Events are put together up to this size.

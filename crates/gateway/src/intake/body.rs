@@ -12,10 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{
-    http::{Limits, Refusal},
-    keys::Admission,
-};
+use crate::{keys::Admission, limits::Limits, refusal::Refusal};
 
 /// So many bytes are counted at once.
 const COUNT_BYTES: u64 = 1 << 20;
@@ -58,15 +55,30 @@ impl<'a> Pieces<'a> {
         Ok((self.bytes, self.admission.take().ok_or_else(gone)?))
     }
 
+    fn too_long(&self) -> String {
+        format!(
+            "the upload takes more than the {} s that one may take; send it by a faster connection",
+            self.limits.upload_time.as_secs_f32()
+        )
+    }
+
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let stall = self.limits.stall;
-            let frame = timeout(stall, self.body.frame()).await.map_err(|_| {
-                bad(format!(
-                    "the upload has stalled for {} s; send it again",
-                    stall.as_secs_f32()
-                ))
+            let left = self.limits.upload_time.saturating_sub(self.begun.elapsed());
+            let frame = timeout(stall.min(left), self.body.frame()).await.map_err(|_| {
+                bad(if left <= stall {
+                    self.too_long()
+                } else {
+                    format!(
+                        "the upload has stalled for {} s; send it again",
+                        stall.as_secs_f32()
+                    )
+                })
             })?;
+            if left.is_zero() {
+                return Err(bad(self.too_long()).into());
+            }
             let data = match frame {
                 None => return Ok(None),
                 Some(Err(_)) => return Err(bad("the body has ended early").into()),

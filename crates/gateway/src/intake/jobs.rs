@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
+    fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -9,23 +11,25 @@ use std::{
 
 use myriad_api::{Job, JobState, Kind, Problem};
 use myriad_core::JobId;
-use myriad_engine::worker::WorkerError;
+use myriad_engine::worker::{Failure, WorkerError};
 use myriad_net::durable::make_dir;
 use myriad_node::{
     Outcome, RunError, job_id,
     requester::{Canceller, JobHandle, Service, Submission},
 };
 use tokio::{
+    runtime::Handle,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
-use super::{COME_AGAIN, Taken, spool::of_disk};
+use super::{COME_AGAIN, Taken};
 use crate::{
     Made,
-    board::{Board, End, NewEntry},
-    http::Refusal,
+    board::{Board, End, NewEntry, NotEntered},
+    refusal::{Refusal, of_disk},
+    time::now_ms,
 };
 
 /// The pause between looks at whether nobody uses the service any more.
@@ -34,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The jobs of a service.
 pub(crate) struct Jobs {
     pub(crate) board: Board,
-    data_dir: PathBuf,
+    pub(super) data_dir: PathBuf,
     /// None when it is stopped.
     service: Mutex<Option<Arc<Service>>>,
     live: Mutex<HashMap<JobId, Live>>,
@@ -42,7 +46,7 @@ pub(crate) struct Jobs {
     pub(crate) tasks: TaskTracker,
 }
 
-struct Live {
+pub(super) struct Live {
     canceller: Canceller,
     owner: Option<String>,
 }
@@ -58,7 +62,7 @@ impl Jobs {
         }
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<JobId, Live>> {
+    pub(super) fn live(&self) -> MutexGuard<'_, HashMap<JobId, Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,6 +87,8 @@ impl Jobs {
         deadline_s: Option<u64>,
         owner: Option<String>,
     ) -> Result<Taken, Refusal> {
+        let within = made.options.deadline;
+        let due_ms = within.map(|within| now_ms().saturating_add(within.as_millis() as u64));
         let Made {
             job,
             mut options,
@@ -91,7 +97,7 @@ impl Jobs {
         } = made;
         let id = job_id(&job.loaded);
         let service = self.service()?;
-        let (handle, was_there) = {
+        let (mut handle, was_there) = {
             // Held throughout, so that the same job is not submitted twice at once.
             let mut live = self.live();
             let before = self.board.job(id);
@@ -100,6 +106,15 @@ impl Jobs {
             {
                 return Ok(Taken::There(before.clone()));
             }
+            if let Some(before) = before.as_ref().filter(|before| !before.state.is_over()) {
+                return Err(Refusal::new(
+                    Kind::Conflict,
+                    format!(
+                        "job {id} is {}, and another process works on it: send it again when that has ended",
+                        before.state.as_str()
+                    ),
+                ));
+            }
             options.out_dir = self.proofs_of(id);
             make_dir(&options.out_dir).map_err(|e| of_disk("making the proof's folder", &e))?;
             let entry = NewEntry {
@@ -107,12 +122,20 @@ impl Jobs {
                 engine: options.worker.engine.id.name.to_string(),
                 priority: options.priority,
                 deadline_s: deadline_s.or(options.deadline.map(|within| within.as_secs())),
+                due_ms,
                 block,
+                expected_public_values: expected_public_values.clone(),
                 verify: job.verify.clone(),
                 owner: owner.clone(),
             };
-            let observer = self.board.enter(id, entry).ok_or_else(|| {
-                Refusal::new(Kind::Conflict, format!("job {id} is about to end; send it again"))
+            let observer = self.board.enter(id, entry).map_err(|refused| {
+                self.remove_if_empty(id);
+                match refused {
+                    NotEntered::There => {
+                        Refusal::new(Kind::Conflict, format!("job {id} is about to end; send it again"))
+                    }
+                    NotEntered::Disk(e) => of_disk("noting the job", &e).into(),
+                }
             })?;
             let submission = Submission {
                 job,
@@ -123,6 +146,7 @@ impl Jobs {
                 Ok(mut handles) => handles.remove(0),
                 Err(refused) => {
                     self.board.not_taken(id);
+                    self.remove_if_empty(id);
                     return Err(Refusal::busy(refused.to_string(), COME_AGAIN));
                 }
             };
@@ -130,6 +154,9 @@ impl Jobs {
             live.insert(id, Live { canceller, owner });
             (handle, before.is_some())
         };
+        // The answer promises a job that a crash does not lose. One that has ended before it had a
+        // record says why.
+        Handle::current().block_on(handle.recorded());
         self.tasks
             .spawn(Arc::clone(self).watch(id, handle, expected_public_values));
         let job = self.board.job(id).ok_or_else(|| {
@@ -149,7 +176,17 @@ impl Jobs {
 
     /// The folder of a job's proof. No two jobs have the same, whatever their names are.
     fn proofs_of(&self, id: JobId) -> PathBuf {
-        self.data_dir.join("gateway").join("proofs").join(id.to_string())
+        self.proofs().join(id.to_string())
+    }
+
+    pub(super) fn proofs(&self) -> PathBuf {
+        self.data_dir.join("gateway").join("proofs")
+    }
+
+    /// A job that has ended without a proof leaves no folder. The lock of `live` is held.
+    fn remove_if_empty(&self, id: JobId) {
+        // One with a proof stays, and one that cannot be removed is looked at again every hour.
+        let _ = fs::remove_dir(self.proofs_of(id));
     }
 
     /// Waits for the end of a job, and tells the board.
@@ -158,7 +195,8 @@ impl Jobs {
         // The disk may be slow.
         let told = spawn_blocking(move || {
             let mut live = self.live();
-            self.board.ended(id, end_of(&outcome, expected.as_deref()));
+            self.board.ended(id, end_of(id, &outcome, expected.as_deref()));
+            self.remove_if_empty(id);
             live.remove(&id);
         });
         if told.await.is_err() {
@@ -172,8 +210,15 @@ impl Jobs {
         let canceller = self.live().get(&id).map(|live| live.canceller.clone());
         match canceller {
             Some(canceller) if !job.state.is_over() => {
+                let noted = self.board.cancelling(id);
+                noted.map_err(|e| of_disk("noting that the job is not wanted", &e))?;
                 canceller.cancel();
                 Ok(job)
+            }
+            None if job.state == JobState::Interrupted => {
+                let noted = self.board.cancel_interrupted(id);
+                noted.map_err(|e| of_disk("noting that the job is not wanted", &e))?;
+                self.board.job(id).ok_or_else(|| no_job(id))
             }
             _ => Err(Refusal::new(
                 Kind::Conflict,
@@ -204,10 +249,10 @@ impl Jobs {
 }
 
 /// How a job has ended, for the board.
-fn end_of<'a>(outcome: &'a Result<Outcome, RunError>, expected: Option<&[u8]>) -> End<'a> {
+fn end_of<'a>(id: JobId, outcome: &'a Result<Outcome, RunError>, expected: Option<&[u8]>) -> End<'a> {
     match outcome {
         Ok(outcome) => match expected {
-            Some(expected) if expected != outcome.public_values => End::Failed(Problem::new(
+            Some(expected) if expected != outcome.public_values => End::OtherValues(Problem::new(
                 Kind::Invalid,
                 format!(
                     "the program reveals 0x{}, and the block says 0x{}: the proof is not that of this block",
@@ -219,14 +264,37 @@ fn end_of<'a>(outcome: &'a Result<Outcome, RunError>, expected: Option<&[u8]>) -
         },
         Err(RunError::Cancelled) => End::Cancelled,
         Err(RunError::Interrupted | RunError::NetworkEnded) => End::Interrupted,
-        Err(error) => {
-            let kind = match error {
-                RunError::Worker(WorkerError::Failed(_)) | RunError::Memory { .. } => Kind::Invalid,
-                _ => Kind::Internal,
-            };
-            End::Failed(Problem::new(kind, error.to_string()))
-        }
+        Err(error) => End::Failed(problem_of(id, error)),
     }
+}
+
+/// What clients hear of why a job has failed. What is no fault of the job is for the log alone: it
+/// names files of the service.
+fn problem_of(id: JobId, error: &RunError) -> Problem {
+    let is_of_job = match error {
+        RunError::Worker(WorkerError::Failed(failure)) => matches!(
+            failure,
+            Failure::Program(_) | Failure::Input(_) | Failure::Config(_) | Failure::Execute(_)
+        ),
+        RunError::Memory { .. } => true,
+        _ => false,
+    };
+    if is_of_job {
+        return Problem::new(Kind::Invalid, error.to_string());
+    }
+    let mut chain = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        chain = format!("{chain}: {error}");
+        source = error.source();
+    }
+    tracing::error!(job = %id, "a job has failed: {chain}");
+    Problem::new(
+        Kind::Internal,
+        format!(
+            "a fault of the service ended job {id}, and its log says more; send the job again to continue it"
+        ),
+    )
 }
 
 /// The id in a path: 64 hex digits.
@@ -249,4 +317,46 @@ pub(crate) fn stopping() -> Refusal {
         "the service is about to stop, and takes no more jobs; send it again when it is back",
         COME_AGAIN,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use myriad_node::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn faults_of_the_service_are_told_without_its_paths() {
+        let id = JobId([7; 32]);
+        let path = PathBuf::from("/srv/secret");
+        let reason = io::Error::from(io::ErrorKind::PermissionDenied);
+        let errors = [
+            RunError::Store(StoreError::Read {
+                path: path.clone(),
+                reason,
+            }),
+            RunError::Worker(WorkerError::Start {
+                command: path,
+                reason: io::ErrorKind::NotFound.into(),
+            }),
+            RunError::Panicked {
+                reason: "/srv/secret".into(),
+            },
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("/srv/secret"));
+            let problem = problem_of(id, &error);
+            assert_eq!(problem.kind, Kind::Internal);
+            assert!(!problem.detail.contains("/srv"), "{problem:?}");
+            assert!(problem.detail.contains(&id.to_string()), "{problem:?}");
+        }
+        let refused = RunError::Worker(WorkerError::Failed(Failure::Program("no program".into())));
+        let problem = problem_of(id, &refused);
+        assert_eq!(
+            (problem.kind, problem.detail.as_str()),
+            (Kind::Invalid, "no program")
+        );
+    }
 }

@@ -13,7 +13,9 @@ mod idempotency;
 mod jobs;
 mod locks;
 mod multipart;
+mod shares;
 mod spool;
+mod tidy;
 mod upload;
 
 use std::{
@@ -24,9 +26,9 @@ use std::{
 };
 
 use axum::body::Body;
-use myriad_api::{Job, Kind, Problem};
+use myriad_api::{Job, JobState, Kind, Problem};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     task::spawn_blocking,
 };
 
@@ -36,15 +38,18 @@ pub(crate) use upload::Uploaded;
 
 use crate::{
     Workshop,
-    http::{Limits, Refusal, now_ms},
     intake::{
         body::too_large,
         idempotency::{Before, Idempotency},
         locks::Locks,
-        spool::{Spool, of_disk},
+        shares::{Full, Place, Shares},
+        spool::Spool,
         upload::receive,
     },
     keys::Admission,
+    limits::Limits,
+    refusal::{Refusal, of_disk},
+    time::now_ms,
 };
 
 /// A client that found no room comes again after this time.
@@ -56,10 +61,10 @@ pub(crate) struct Intake {
     spool: Spool,
     workshop: Arc<dyn Workshop>,
     pub(crate) jobs: Arc<Jobs>,
-    uploads: Semaphore,
+    uploads: Arc<Shares>,
     /// Preparations that go on, and those with the ones that wait.
     preparing: Semaphore,
-    preparing_queue: Arc<Semaphore>,
+    preparing_queue: Arc<Shares>,
     idempotency: Arc<Mutex<Idempotency>>,
     /// Of the owner and key of submissions that are being carried out.
     keys: Locks<(String, String)>,
@@ -93,9 +98,12 @@ impl Intake {
             spool: Spool::open(data_dir, limits.disk_reserve)?,
             workshop,
             jobs,
-            uploads: Semaphore::new(limits.uploads),
+            uploads: Shares::new(limits.uploads, limits.uploads / 4),
             preparing: Semaphore::new(limits.preparing),
-            preparing_queue: Arc::new(Semaphore::new(limits.preparing + limits.preparing_queue)),
+            preparing_queue: Shares::new(
+                limits.preparing + limits.preparing_queue,
+                limits.preparing + limits.preparing_queue.div_ceil(2),
+            ),
             idempotency: Arc::new(Mutex::new(Idempotency::open(data_dir, now_ms())?)),
             keys: Locks::default(),
             limits,
@@ -103,30 +111,14 @@ impl Intake {
     }
 
     /// Whether an upload of so many bytes, as its head says, has a chance: before any is read.
-    pub(crate) fn check(&self, announced: Option<u64>) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, key: &str, announced: Option<u64>) -> Result<(), Refusal> {
         if announced.is_some_and(|bytes| bytes > self.limits.upload_bytes) {
             return Err(too_large("the upload", self.limits.upload_bytes).into());
         }
-        self.has_room()?;
+        self.preparing_queue.check(key).map_err(not_prepared)?;
+        self.uploads.check(key).map_err(not_uploaded)?;
         self.spool.check(announced.unwrap_or_default())?;
         Ok(())
-    }
-
-    fn has_room(&self) -> Result<(), Refusal> {
-        if self.preparing_queue.available_permits() == 0 {
-            return Err(self.no_place());
-        }
-        Ok(())
-    }
-
-    fn no_place(&self) -> Refusal {
-        Refusal::busy(
-            format!(
-                "{} submissions are being prepared or wait for that, which is the most; send it again later",
-                self.limits.preparing + self.limits.preparing_queue
-            ),
-            COME_AGAIN,
-        )
     }
 
     /// Takes the body of a submission to disk.
@@ -136,15 +128,7 @@ impl Intake {
         content_type: &str,
         admission: Admission,
     ) -> Result<Uploaded, Refusal> {
-        let _uploading = self.uploads.try_acquire().map_err(|_| {
-            Refusal::busy(
-                format!(
-                    "{} uploads are on their way, which is the most; send it again later",
-                    self.limits.uploads
-                ),
-                COME_AGAIN,
-            )
-        })?;
+        let _uploading = self.uploads.take(admission.name()).map_err(not_uploaded)?;
         receive(body, content_type, &self.limits, &self.spool, admission).await
     }
 
@@ -154,9 +138,7 @@ impl Intake {
         sender: Sender,
         uploaded: Uploaded,
     ) -> Result<Taken, Refusal> {
-        let place = Arc::clone(&self.preparing_queue)
-            .try_acquire_owned()
-            .map_err(|_| self.no_place())?;
+        let place = self.preparing_queue.take(&sender.owner).map_err(not_prepared)?;
         let this = Arc::clone(self);
         let carried_out = self
             .jobs
@@ -176,7 +158,7 @@ impl Intake {
         self: Arc<Self>,
         sender: Sender,
         uploaded: Uploaded,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Taken, Refusal> {
         let Sender {
             owner,
@@ -204,9 +186,14 @@ impl Intake {
         drop(permit);
         drop(place);
         let jobs = Arc::clone(&self.jobs);
-        let entered = spawn_blocking(move || jobs.enter(made, deadline_s, Some(owner)));
+        let entered = spawn_blocking(move || {
+            // It may have been revoked since the upload began.
+            admission.check()?;
+            let taken = jobs.enter(made, deadline_s, Some(owner));
+            drop(admission);
+            taken
+        });
         let taken = entered.await.map_err(|_| Self::panicked())??;
-        drop(admission);
         if let Some((owner, key)) = key {
             self.remember(owner, key, submission, taken.job().id.clone())
                 .await?;
@@ -229,7 +216,9 @@ impl Intake {
             ));
         }
         // One that was removed meanwhile is made again.
-        Ok(parse_id(&before.job).and_then(|id| self.jobs.board.job(id)))
+        let job = parse_id(&before.job).and_then(|id| self.jobs.board.job(id));
+        // One that has ended without a proof is continued.
+        Ok(job.filter(|job| !job.state.is_over() || job.state == JobState::Done))
     }
 
     async fn remember(
@@ -264,7 +253,7 @@ impl Intake {
             };
             let made = spawn_blocking(move || workshop.resume(id)).await;
             drop(permit);
-            let made = match made {
+            let mut made = match made {
                 Ok(Ok(made)) => made,
                 Ok(Err(problem)) => {
                     tracing::warn!(job = %id, reason = problem.detail, "a job cannot be continued");
@@ -275,13 +264,38 @@ impl Intake {
                     continue;
                 }
             };
-            let owner = jobs.board.owner(id);
-            let entered = spawn_blocking(move || jobs.enter(made, None, owner)).await;
+            let entered = spawn_blocking(move || {
+                let note = jobs.board.note(id);
+                let asked = note.map(|note| note.ask_again(&mut made, now_ms()));
+                let (deadline_s, owner) = asked.unwrap_or_default();
+                jobs.enter(made, deadline_s, owner)
+            })
+            .await;
             if let Ok(Err(refusal)) = entered {
                 let reason = &refusal.problem().detail;
                 tracing::warn!(job = %id, %reason, "a job is not continued");
             }
         }
+    }
+}
+
+fn not_uploaded(full: Full) -> Refusal {
+    no_place(full, "uploads", "are on their way")
+}
+
+fn not_prepared(full: Full) -> Refusal {
+    no_place(full, "submissions", "are being prepared or wait for that")
+}
+
+fn no_place(full: Full, what: &str, are: &str) -> Refusal {
+    match full {
+        Full::All(most) => Refusal::busy(
+            format!("{most} {what} {are}, which is the most; send it again later"),
+            COME_AGAIN,
+        ),
+        Full::OfKey(most) => Refusal::later(Kind::QuotaExceeded, COME_AGAIN, |_| {
+            format!("{most} {what} of this key {are}, which is the most of one key; send it again later")
+        }),
     }
 }
 

@@ -10,6 +10,8 @@ use myriad_net::durable::make_dir;
 use nix::sys::statvfs::statvfs;
 use tempfile::TempDir;
 
+use crate::refusal::of_disk;
+
 /// The uploads of a service, `DATA_DIR/gateway/uploads`.
 pub(crate) struct Spool {
     dir: PathBuf,
@@ -69,21 +71,6 @@ impl Spool {
             .prefix("upload-")
             .tempdir_in(&self.dir)
             .map_err(|e| of_disk("making a folder for the upload", &e))
-    }
-}
-
-/// The problem of an error of the service's own disk. The words name no path.
-pub(crate) fn of_disk(what: &str, error: &io::Error) -> Problem {
-    tracing::error!(%error, "{what} failed");
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::new(
-            Kind::DiskFull,
-            "the service's disk is full; try again when the operator has made room",
-        ),
-        _ => Problem::new(
-            Kind::Internal,
-            format!("{what} failed; the service's log says why"),
-        ),
     }
 }
 

@@ -15,12 +15,13 @@ use tokio::task::spawn_blocking;
 use super::{
     body::{Pieces, bad, too_large},
     multipart::{Head, Malformed, Reader, Step},
-    spool::{Spool, of_disk},
+    spool::Spool,
 };
 use crate::{
     Upload,
-    http::{Limits, Refusal},
     keys::Admission,
+    limits::Limits,
+    refusal::{Refusal, of_disk},
 };
 
 /// Most bytes of the part `job`.

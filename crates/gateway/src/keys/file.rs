@@ -15,7 +15,6 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use myriad_net::{
@@ -29,9 +28,10 @@ use super::{
     Quota, Role,
     secret::{Secret, hash_of, is_prefix},
 };
+use crate::time::now_ms;
 
 /// The most keys of a service, with those that are revoked.
-pub const KEYS_MAX: usize = 1_000;
+pub(super) const KEYS_MAX: usize = 1_000;
 /// Entries of the folder that are looked at: temporary files are among them.
 const ENTRIES_MAX: usize = 4 * KEYS_MAX;
 /// A key takes some 300 bytes.
@@ -46,7 +46,7 @@ const TEMPORARY_PREFIX: &str = ".half-";
 const OTHERS: u32 = 0o077;
 const FILE_MODE: u32 = 0o600;
 /// The name of the grant that the cookie gives.
-pub(super) const COOKIE: &str = "cookie";
+pub(crate) const COOKIE: &str = "cookie";
 /// Characters of a name that is none, in a list.
 const SHOWN_MAX: usize = 80;
 
@@ -479,9 +479,4 @@ pub(super) fn write(path: &Path, text: &[u8], replace: bool) -> io::Result<()> {
         file.persist_noclobber(path)?;
     }
     sync_dir(dir)
-}
-
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }

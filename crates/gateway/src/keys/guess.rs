@@ -4,21 +4,19 @@
 //! others behind the same address, such as that of a reverse proxy, could lock its holder out. Nor
 //! do they keep secrets from being found, which have 216 unknown bits.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
 };
 
+use crate::limits::network_of;
+
 /// Requests with a wrong key, of one address.
-pub const WRONG_PER_MINUTE: u32 = 30;
+pub(super) const WRONG_PER_MINUTE: u32 = 30;
 /// Requests without a key, of one address.
-pub const KEYLESS_PER_MINUTE: u32 = 6_000;
+pub(super) const KEYLESS_PER_MINUTE: u32 = 6_000;
 /// Lines of the log about wrong keys, of all addresses.
 const LINES_PER_MINUTE: u32 = 60;
 /// Addresses of which a limit remembers something. The others share one limit.
@@ -53,7 +51,7 @@ impl Guesses {
     /// Counts a request without a key; or how long its address has to wait. A reverse proxy on this
     /// machine limits its own clients.
     pub(super) fn keyless(&self, from: IpAddr) -> Result<(), Duration> {
-        match network(from).is_loopback() {
+        match network_of(from).is_loopback() {
             true => Ok(()),
             false => self.keyless.count(from),
         }
@@ -82,22 +80,13 @@ impl Limit {
             return self.others.check().map_err(|until| until.wait_time_from(now));
         }
         self.by_address
-            .check_key(&network(from))
+            .check_key(&network_of(from))
             .map_err(|until| until.wait_time_from(now))
     }
 }
 
 pub(super) fn per_minute(requests: u32) -> Quota {
     Quota::per_minute(NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN))
-}
-
-/// What one client has: an address of IPv4, or the 64 bits of a network of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) if address.is_loopback() => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
 }
 
 #[cfg(test)]

@@ -25,21 +25,21 @@ use std::{
     time::Duration,
 };
 
-use myriad_api::{Kind, Problem};
+use myriad_api::Kind;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    file::{KEYS_MAX, KeyFacts, KeysError, Listed, NewKey, add, cookie_path, list, revoke},
-    guess::{KEYLESS_PER_MINUTE, WRONG_PER_MINUTE},
-    quota::Admission,
+    file::{KeyFacts, KeysError, Listed, NewKey, add, cookie_path, list, revoke},
     secret::Secret,
 };
+pub(crate) use self::{file::COOKIE, quota::Admission};
 use self::{
-    guess::Guesses,
+    guess::{Guesses, KEYLESS_PER_MINUTE, WRONG_PER_MINUTE},
     quota::Quotas,
     secret::hash_of,
     table::{Files, Found, Table},
 };
+use crate::{refusal::Refusal, time::now_ms};
 
 /// Between two looks at the folder of keys. A look at 1,000 keys takes some milliseconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -73,24 +73,16 @@ pub struct Quota {
 
 /// A valid key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    pub name: String,
-    pub role: Role,
-    pub quota: Quota,
+pub(crate) struct Grant {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) quota: Quota,
     hash: blake3::Hash,
-}
-
-/// Why a request is not answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub problem: Problem,
-    /// Seconds after which it may be answered: the header `Retry-After`.
-    pub retry_after_s: Option<u64>,
 }
 
 /// The keys of a running service. Clones are of the same ones.
 #[derive(Clone)]
-pub struct Keys {
+pub(crate) struct Keys {
     shared: Arc<Shared>,
     _look: Arc<Look>,
 }
@@ -136,11 +128,11 @@ impl Grant {
     ///
     /// # Errors
     /// It may not.
-    pub fn require(&self, role: Role) -> Result<(), Refusal> {
+    pub(crate) fn require(&self, role: Role) -> Result<(), Refusal> {
         if self.role >= role {
             return Ok(());
         }
-        Err(Refusal::now(Problem::new(
+        Err(Refusal::new(
             Kind::Forbidden,
             format!(
                 "the key `{}` has the role `{}`, and this needs `{}`: use another key, or ask the operator for one \
@@ -150,36 +142,17 @@ impl Grant {
                 role.as_str(),
                 role.as_str()
             ),
-        )))
+        ))
     }
 }
 
-impl Refusal {
-    fn now(problem: Problem) -> Self {
-        Self {
-            problem,
-            retry_after_s: None,
-        }
-    }
-
-    /// Try again after `wait`, in whole seconds, which the words may name.
-    fn later(kind: Kind, wait: Duration, detail: impl FnOnce(u64) -> String) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let seconds = seconds.max(1);
-        Self {
-            problem: Problem::new(kind, detail(seconds)),
-            retry_after_s: Some(seconds),
-        }
-    }
-
-    /// No key where there has to be one.
-    pub fn no_key() -> Self {
-        Self::now(Problem::new(
-            Kind::Unauthorized,
-            "the request has no key, and this needs one: send `Authorization: Bearer KEY` with a key that `myriad keys add` \
-             has printed",
-        ))
-    }
+/// No key where there has to be one.
+pub(crate) fn no_key() -> Refusal {
+    Refusal::new(
+        Kind::Unauthorized,
+        "the request has no key, and this needs one: send `Authorization: Bearer KEY` with a key that \
+         `myriad keys add` has printed",
+    )
 }
 
 impl Keys {
@@ -188,7 +161,7 @@ impl Keys {
     /// # Errors
     /// A folder that cannot be used, or in which others have rights. A bad key is no error: the log
     /// says why it gives no rights.
-    pub fn open(data_dir: &Path) -> Result<Self, KeysError> {
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, KeysError> {
         let usage = data_dir.join("gateway").join("usage");
         let dir = file::keys_dir(data_dir);
         file::private_dir(&dir)?;
@@ -216,7 +189,7 @@ impl Keys {
     ///
     /// # Errors
     /// The key is not valid; or the key, or the address, has sent too many.
-    pub fn identify(&self, authorization: Option<&[u8]>, from: IpAddr) -> Result<Option<Grant>, Refusal> {
+    pub(crate) fn identify(&self, authorization: Option<&[u8]>, from: IpAddr) -> Result<Option<Grant>, Refusal> {
         let guesses = &self.shared.guesses;
         let Some(header) = authorization else {
             return match guesses.keyless(from) {
@@ -249,7 +222,7 @@ impl Keys {
                 if guesses.is_worth_a_line() {
                     tracing::warn!("a request from {from} was refused: {wrong}");
                 }
-                Err(Refusal::now(Problem::new(Kind::Unauthorized, wrong)))
+                Err(Refusal::new(Kind::Unauthorized, wrong))
             }
             Err(wait) => Err(Refusal::later(Kind::QuotaExceeded, wait, |seconds| {
                 format!(
@@ -261,7 +234,8 @@ impl Keys {
     }
 
     /// The grant of a secret, if it is valid. It counts nothing.
-    pub fn check(&self, presented: &str) -> Option<Grant> {
+    #[cfg(test)]
+    fn check(&self, presented: &str) -> Option<Grant> {
         match self.shared.find(presented) {
             Found::Valid(grant) => Some(grant),
             Found::Revoked(_) | Found::Unknown => None,
@@ -269,7 +243,7 @@ impl Keys {
     }
 
     /// Whether the key of a grant has been revoked, removed or changed since: for streams that last.
-    pub fn is_stale(&self, grant: &Grant) -> bool {
+    pub(crate) fn is_stale(&self, grant: &Grant) -> bool {
         let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
         !table.has(grant)
     }
@@ -282,8 +256,29 @@ impl Keys {
     ///
     /// # Errors
     /// The key's quota has no room, or the disk fails.
-    pub fn admit(&self, grant: &Grant, jobs: u64, bytes: Option<u64>) -> Result<Admission, Refusal> {
-        self.shared.quotas.admit(grant, file::now_ms(), jobs, bytes)
+    pub(crate) fn admit(&self, grant: &Grant, jobs: u64, bytes: Option<u64>) -> Result<Admission, Refusal> {
+        let admitted = self.shared.quotas.admit(grant, now_ms(), jobs, bytes)?;
+        Ok(admitted.while_valid(Arc::new(Valid(Arc::clone(&self.shared), grant.clone()))))
+    }
+}
+
+/// Whether the key of a submission is still valid: an upload may take hours.
+struct Valid(Arc<Shared>, Grant);
+
+impl quota::StillValid for Valid {
+    fn check(&self) -> Result<(), Refusal> {
+        let Self(shared, grant) = self;
+        let table = shared.table.read().unwrap_or_else(PoisonError::into_inner);
+        if table.has(grant) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Kind::Unauthorized,
+            format!(
+                "the key `{}` was revoked during the submission: ask the operator for another one",
+                grant.name
+            ),
+        ))
     }
 }
 

@@ -1,10 +1,12 @@
+//! Keys from their files to the requests that they are presented with.
+
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     time::Instant,
 };
 
-use super::*;
+use super::{file::KEYS_MAX, *};
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -162,26 +164,19 @@ fn revoking_what_is_not_there_says_so() {
     assert!(error.to_string().contains("no key `a`"), "{error}");
 }
 
-#[test]
-fn damaged_and_foreign_files_give_no_rights_and_say_why() {
-    let data = data();
-    let (secret, facts) = add(data.path(), &new("good", Role::Submit)).unwrap();
-    let good = fs::read_to_string(key_file(data.path(), "good")).unwrap();
-    let write = |file: &str, text: &str| {
-        let path = file::keys_dir(data.path()).join(file);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-    };
+/// Files that are no keys: their names, what they have, and a part of what is said of them. `good`
+/// is the file of a key whose secret begins with `prefix`.
+fn bad_files(good: &str, prefix: &str) -> Vec<(&'static str, String, &'static str)> {
     let renamed = |name: &str| good.replace("\"good\"", &format!("{name:?}"));
-    let cases = [
+    vec![
         ("bytes.json", "\u{0}\u{1b}[2J".to_owned(), "damaged"),
         ("cut.json", good[..good.len() / 2].to_owned(), "damaged"),
-        ("copied.json", good.clone(), "file of the key"),
+        ("copied.json", good.to_owned(), "file of the key"),
         ("cookie.json", renamed("cookie"), "service makes itself"),
         ("empty.json", String::new(), "damaged"),
         (
             "hash.json",
-            renamed("hash").replace(&good_hash(&good), "ab"),
+            renamed("hash").replace(&good_hash(good), "ab"),
             "64 hex digits",
         ),
         (
@@ -200,12 +195,8 @@ fn damaged_and_foreign_files_give_no_rights_and_say_why() {
             renamed("more").replace("{\n", "{\n\"expires\": 1,\n"),
             "damaged",
         ),
-        ("note.txt", good.clone(), "not named"),
-        (
-            "prefix.json",
-            renamed("prefix").replace(&facts.prefix, "myr_"),
-            "prefix",
-        ),
+        ("note.txt", good.to_owned(), "not named"),
+        ("prefix.json", renamed("prefix").replace(prefix, "myr_"), "prefix"),
         (
             "role.json",
             renamed("role").replace("\"submit\"", "\"admin\""),
@@ -216,7 +207,20 @@ fn damaged_and_foreign_files_give_no_rights_and_say_why() {
             renamed("zero").replace("\"quota\": {}", "\"quota\": {\"jobs\": 0}"),
             "is 0",
         ),
-    ];
+    ]
+}
+
+#[test]
+fn damaged_and_foreign_files_give_no_rights_and_say_why() {
+    let data = data();
+    let (secret, facts) = add(data.path(), &new("good", Role::Submit)).unwrap();
+    let good = fs::read_to_string(key_file(data.path(), "good")).unwrap();
+    let write = |file: &str, text: &str| {
+        let path = file::keys_dir(data.path()).join(file);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    };
+    let cases = bad_files(&good, &facts.prefix);
     for (file, text, _) in &cases {
         write(file, text);
     }

@@ -27,10 +27,9 @@ fn done(site: &Site, byte: u8, proof: &[u8], baseline: Option<&[u8]>) -> String 
         name: "fib".into(),
         engine: "pretended".into(),
         priority: 0,
-        deadline_s: None,
-        block: None,
         verify: "--test".into(),
         owner: None,
+        ..NewEntry::default()
     };
     drop(site.board.enter(id, entry).unwrap());
     let outcome = Outcome {

@@ -364,6 +364,14 @@ fn figures_count_requests_by_route() {
 }
 
 #[test]
+fn a_service_whose_network_has_ended_ends_too_and_says_so() {
+    let mut site = Site::new();
+    site.network.close();
+    let error = site.ended().to_string();
+    assert!(error.contains("has ended by itself"), "{error}");
+}
+
+#[test]
 fn a_connection_takes_several_requests() {
     use std::io::{BufReader, Write};
     let site = Site::new();

@@ -17,7 +17,7 @@ use myriad_api::{JobRequest, Kind, Problem};
 use myriad_core::JobId;
 use myriad_engine::{EngineFacts, FinalForm, Input, Loaded, MemoryBudget, worker::WorkerConfig};
 use myriad_gateway::{
-    Config, Gateway, Limits, Made, Upload, Workshop,
+    Config, Gateway, Limits, Made, ServeError, Upload, Workshop,
     keys::{self, NewKey, Quota, Role},
 };
 use myriad_net::{Identity, Limits as NetLimits, Listen, Network, wire};
@@ -41,7 +41,8 @@ pub struct Site {
     pub board: myriad_gateway::board::Board,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
-    running: Option<JoinHandle<()>>,
+    running: Option<JoinHandle<Result<(), ServeError>>>,
+    pub network: Network,
 }
 
 /// How a site is to be.
@@ -132,7 +133,7 @@ impl Site {
         })
         .unwrap();
         let joined = Joined {
-            network,
+            network: network.clone(),
             events,
             own: BTreeSet::new(),
             provers_expected: 1,
@@ -164,6 +165,7 @@ impl Site {
             runtime: Some(runtime),
             stop: Some(stop),
             running: Some(running),
+            network,
         }
     }
 
@@ -178,8 +180,15 @@ impl Site {
         let running = self.running.take().unwrap();
         let runtime = self.runtime.take().unwrap();
         let stopped = runtime.block_on(async { timeout(PATIENCE, running).await });
-        stopped.expect("it stops").unwrap();
+        stopped.expect("it stops").unwrap().unwrap();
         Arc::clone(&self.dir)
+    }
+
+    /// Waits until it has ended by itself: why.
+    pub fn ended(&mut self) -> ServeError {
+        let running = self.running.take().unwrap();
+        let ended = self.block_on(async { timeout(PATIENCE, running).await });
+        ended.expect("it ends").unwrap().expect_err("nobody has stopped it")
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {

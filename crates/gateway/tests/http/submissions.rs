@@ -108,12 +108,14 @@ fn an_idempotency_key_outlives_the_process() {
     let dir = site.stop();
     let mut site = Plan::of(dir).start();
     site.key = owner;
-    let before = site.submit_with(&parts, &[(KEY, "k1")]).is(200);
-    assert_eq!((&before["id"], &before["state"]), (&id, &"interrupted".into()));
+    let interrupted = site.get(&format!("/v1/jobs/{}", id.as_str().unwrap())).json();
+    assert_eq!(interrupted["state"], "interrupted");
+    let continued = site.submit_with(&parts, &[(KEY, "k1")]).is(202);
+    assert_eq!(continued["id"], id);
     let changed = [PROGRAM, ("input", b"b".as_slice())];
     site.submit_with(&changed, &[(KEY, "k1")])
         .is_problem(422, "key-reused");
-    site.submit_with(&parts, &[]).is(202);
+    site.submit_with(&parts, &[]).is(200);
 }
 
 #[test]
@@ -179,9 +181,10 @@ fn preparations_are_bounded_and_others_are_answered_meanwhile() {
             }
         };
         let threads = [scope.spawn(slow("a")), scope.spawn(slow("b"))];
-        wait(|| site.uploads() == 2);
-        // Both have their places when one is being prepared and the upload of the other came whole.
-        wait(|| site.submit("c").status == 503);
+        // This one takes no place: it is refused for its type while there is one.
+        let bearer = site.bearer();
+        let headers = [("authorization", bearer.as_str()), ("content-type", "text/plain")];
+        wait(|| client::ask(site.address, "POST", "/v1/jobs", &headers, b"x").status == 503);
         let refused = site.submit("c");
         refused.is_problem(503, "unavailable");
         assert!(refused.header("retry-after").is_some());
@@ -252,6 +255,55 @@ fn jobs_of_the_last_process_are_continued_where_that_is_wanted() {
     wait(is_live);
     let job = site.get(&format!("/v1/jobs/{cancelled}")).json();
     assert_eq!(job["state"], "cancelled");
+}
+
+#[test]
+fn a_job_that_was_answered_has_its_record_and_is_what_it_was_after_a_restart() {
+    let site = Site::new();
+    let job = br#"{"name": "my-job", "priority": 7, "deadline_s": 10000}"#;
+    let parts = [("job", job.as_slice()), PROGRAM, ("input", b"a")];
+    let before = site.submit_with(&parts, &[]).is(201);
+    let id = before["id"].as_str().unwrap().to_owned();
+    let record = site.dir.path().join("jobs").join(&id).join("job.json");
+    assert!(record.is_file(), "a crash would lose the job");
+    let dir = site.stop();
+    let site = Plan::of(dir).config(|config| config.resume = true).start();
+    let path = format!("/v1/jobs/{id}");
+    wait(|| site.get(&path).json()["state"] != "interrupted");
+    let after = site.get(&path).json();
+    for field in ["priority", "deadline_s", "block", "submitted_ms"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+}
+
+#[test]
+fn an_interrupted_job_may_be_cancelled_and_stays_so() {
+    let site = Site::new();
+    let id = site.job("a");
+    let owner = site.key.clone();
+    let mut site = Plan::of(site.stop()).start();
+    site.key = owner;
+    assert_eq!(site.delete(&id).is(202)["state"], "cancelled");
+    site.delete(&id).is_problem(409, "conflict");
+    let site = Plan::of(site.stop()).config(|config| config.resume = true).start();
+    let job = site.get(&format!("/v1/jobs/{id}")).json();
+    assert_eq!(job["state"], "cancelled");
+}
+
+#[test]
+fn what_another_process_works_on_is_a_conflict_and_does_not_fail() {
+    let site = Site::new();
+    let id = site.job("a");
+    let owner = site.key.clone();
+    let mut site = Plan::of(site.stop()).start();
+    site.key = owner;
+    let journal = site.dir.path().join("jobs").join(&id).join("journal.redb");
+    let held = fs::File::open(journal).unwrap();
+    held.lock().unwrap();
+    let detail = site.submit("a").is_problem(409, "conflict");
+    assert!(detail.contains("another process"), "{detail}");
+    drop(held);
+    assert_eq!(site.submit("a").is(202)["id"], *id);
 }
 
 #[test]

@@ -63,8 +63,7 @@ pub fn run(args: &Serve) -> Result<(), Error> {
         runtime.block_on(async {
             let gateway = Gateway::open(config, service, workshop).await?;
             introduce(&gateway, args, &settings);
-            gateway.run(stop).await;
-            Ok(())
+            gateway.run(stop).await
         })
     })?;
     drop(cluster);

@@ -49,7 +49,7 @@ fn jobs_of_earlier_starts_are_told_of() {
         (3, "open", End::Cancelled),
         (4, "open", End::Interrupted),
         // The proof is not that of this block.
-        (5, "done", failed("another block")),
+        (5, "done", End::OtherValues(Problem::new(Kind::Invalid, "another block"))),
     ] {
         record(dir, id(number), state, 100 + u64::from(number));
         ends(dir, id(number), end);
@@ -164,6 +164,60 @@ fn a_damaged_note_counts_as_none() {
     }
     fs::write(&note, whole).unwrap();
     assert_eq!(Board::open(dir).unwrap().job(ID).unwrap().state, JobState::Failed);
+}
+
+#[test]
+fn what_others_have_done_to_a_job_that_failed_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for (number, state) in [(1, "done"), (2, "cancelled"), (3, "open")] {
+        record(dir, id(number), state, 100);
+        ends(dir, id(number), failed("why"));
+    }
+    let board = Board::open(dir).unwrap();
+    let states = [1, 2, 3].map(|number| board.job(id(number)).unwrap().state);
+    use JobState::{Cancelled, Done, Failed};
+    assert_eq!(states, [Done, Cancelled, Failed]);
+    let progress = board.job(id(1)).unwrap().progress;
+    assert_eq!((progress.done, progress.tasks), (6, Some(6)));
+}
+
+#[test]
+fn a_proof_whose_values_nobody_has_compared_is_none_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    record(dir, ID, "done", 100);
+    let asked = NewEntry {
+        expected_public_values: Some(vec![1]),
+        ..entry("block")
+    };
+    // The service is killed before it hears of the proof.
+    drop(Board::open(dir).unwrap().enter(ID, asked).unwrap());
+    let board = Board::open(dir).unwrap();
+    assert_eq!(board.job(ID).unwrap().state, JobState::Interrupted);
+    assert_eq!(board.interrupted(), [ID]);
+    let note = board.note(ID).unwrap();
+    assert_eq!(note.expected_public_values.as_deref(), Some("01"));
+}
+
+#[test]
+fn a_cancel_is_durable_before_the_job_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for number in [1, 2] {
+        record(dir, id(number), "open", 100);
+    }
+    let board = Board::open(dir).unwrap();
+    drop(board.enter(id(1), entry("block")).unwrap());
+    board.cancelling(id(1)).unwrap();
+    assert_eq!(board.job(id(1)).unwrap().state, JobState::Queued, "it has to end first");
+    board.cancel_interrupted(id(2)).unwrap();
+    assert_eq!(board.job(id(2)).unwrap().state, JobState::Cancelled);
+    drop(board);
+    let board = Board::open(dir).unwrap();
+    let states = [1, 2].map(|number| board.job(id(number)).unwrap().state);
+    assert_eq!(states, [JobState::Cancelled; 2]);
+    assert!(board.interrupted().is_empty());
 }
 
 #[test]

@@ -16,6 +16,8 @@ enum Step {
     Read(usize),
     /// It comes back, with the id of the last event that it has.
     Resume,
+    /// The job ends while it is away, others push it out of mind, and it is submitted again.
+    LetGo,
 }
 
 /// A client of the API, which has nothing but what it says.
@@ -281,6 +283,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4u8).prop_map(Step::End),
         6 => (1..12usize).prop_map(Step::Read),
         1 => Just(Step::Resume),
+        1 => Just(Step::LetGo),
     ]
 }
 
@@ -325,6 +328,20 @@ proptest! {
                 }
                 Step::Read(events) => client.read(&board, events),
                 Step::Resume => client.resume(&board),
+                Step::LetGo => {
+                    let other = board.subscribe(Stream::All, None).unwrap();
+                    drop(std::mem::replace(&mut client.reader, other));
+                    board.ended(ID, End::Interrupted);
+                    drop(reporter);
+                    let slot = board.slot(ID);
+                    lock(&slot.inner).live = None;
+                    board.let_go(ID, &slot, 2);
+                    drop(slot);
+                    prop_assert!(lock(&board.0.index).slots.is_empty());
+                    reporter = board.enter(ID, entry("block")).unwrap();
+                    left = 0;
+                    client.resume(&board);
+                }
             }
         }
         client.read(&board, usize::MAX);

@@ -70,6 +70,8 @@ struct Shared {
     live: Mutex<Live>,
     /// How many jobs there are.
     count: watch::Sender<usize>,
+    /// Why the loop that serves all jobs has ended, once it has.
+    ended: watch::Sender<Option<EndReason>>,
     numbers: AtomicU64,
 }
 
@@ -145,6 +147,7 @@ pub struct Submission {
 /// A job of a service. It goes on if this is dropped.
 pub struct JobHandle {
     canceller: Canceller,
+    recorded: oneshot::Receiver<()>,
     outcome: oneshot::Receiver<Result<Outcome, RunError>>,
 }
 
@@ -169,6 +172,12 @@ impl JobHandle {
     /// What cancels the job while its outcome is waited for.
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
+    }
+
+    /// Waits until the disk has what the job is continued from after a crash: its program, its
+    /// input and its record. False if it has ended before.
+    pub async fn recorded(&mut self) -> bool {
+        (&mut self.recorded).await.is_ok()
     }
 
     /// Waits until the job has ended.
@@ -213,6 +222,7 @@ impl Service {
             runtime: runtime.clone(),
             live: Mutex::default(),
             count: watch::channel(0).0,
+            ended: watch::channel(None).0,
             numbers: AtomicU64::new(0),
         });
         let weak = Arc::downgrade(&shared);
@@ -227,11 +237,13 @@ impl Service {
         let driver = runtime.spawn(async move {
             let ended = tokio::spawn(driver.run(stop)).await;
             if let Some(shared) = weak.upgrade() {
-                shared.give_up_all(match ended {
+                let why = match ended {
                     Ok(Ok(())) => EndReason::Unwanted,
                     Ok(Err(_)) => EndReason::NetworkEnded,
                     Err(_) => EndReason::Bug,
-                });
+                };
+                shared.give_up_all(why);
+                shared.ended.send_replace(Some(why));
             }
         });
         Self { shared, driver }
@@ -291,12 +303,13 @@ impl Service {
         } = submission;
         let shared = Arc::clone(&self.shared);
         let (sender, outcome) = oneshot::channel();
+        let (is_recorded, recorded) = oneshot::channel();
         let canceller = Canceller {
             shared: Arc::downgrade(&shared),
             ticket: Arc::clone(&ticket),
         };
         thread::spawn(move || {
-            let enters = (Entering(&shared), waiting);
+            let enters = (Entering(&shared), waiting, is_recorded);
             let prove = || proving::prove(&shared, &ticket, (&job, &options, due), observer, enters);
             let proven = catch_unwind(AssertUnwindSafe(prove)).unwrap_or_else(|panic| Err(panicked(&*panic)));
             let outcome = match (proven, ticket.given_up()) {
@@ -308,13 +321,28 @@ impl Service {
             // If nobody listens, nobody wants to know.
             let _ = sender.send(outcome);
         });
-        JobHandle { canceller, outcome }
+        JobHandle {
+            canceller,
+            recorded,
+            outcome,
+        }
     }
 
     /// The connected peers, and what they do. The loop that serves all jobs answers, so nobody
     /// should ask more often than is looked at. None if the service has ended.
     pub async fn overview(&self) -> Option<Overview> {
         self.shared.jobs.overview().await.ok()
+    }
+
+    /// Waits until the service has ended by itself: its network is gone, as when all own provers
+    /// have died, or its user wants no more. It does not keep the service.
+    pub fn ended(&self) -> impl Future<Output = RunError> + Send + use<> {
+        let mut ended = self.shared.ended.subscribe();
+        async move {
+            let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| *why);
+            // A service that was stopped is not wanted any more.
+            why.unwrap_or(EndReason::Unwanted).error()
+        }
     }
 
     /// Ends all jobs that are not done, tells the provers, and waits until they have heard it.

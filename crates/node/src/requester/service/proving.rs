@@ -3,6 +3,7 @@
 use std::{sync::mpsc, thread, time::Instant};
 
 use myriad_core::EngineId;
+use tokio::sync::oneshot;
 
 use super::{Entering, Shared, Ticket};
 use crate::{
@@ -47,11 +48,13 @@ pub(super) fn prove(
     ticket: &Ticket,
     (job, options, due): (&Job, &Options, Option<Instant>),
     observer: Box<dyn Observer + Send>,
-    (entering, waiting): (Entering<'_>, Waiting),
+    (entering, waiting, is_recorded): (Entering<'_>, Waiting, oneshot::Sender<()>),
 ) -> Result<Outcome, RunError> {
     let blobs = shared.network.blobs().clone();
     let opened = Opened::new(job, options, blobs.clone())?;
     let recorder = Recorder::begin(opened.id, job, options, &blobs, (true, observer))?;
+    // If nobody listens, nobody wants to know.
+    let _ = is_recorded.send(());
     let (program, program_config, input) = recorder.files();
     let files = Files {
         program,

@@ -136,6 +136,11 @@ impl Bench {
         self.runtime.block_on(ended).expect("it ends")
     }
 
+    fn is_recorded(&self, handle: &mut JobHandle) -> bool {
+        let recorded = async { timeout(PATIENCE, handle.recorded()).await };
+        self.runtime.block_on(recorded).expect("it is known soon")
+    }
+
     fn is_interrupted(&self, handle: JobHandle) {
         let outcome = self.outcome(handle);
         assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
@@ -180,14 +185,18 @@ fn is_running(dir: &Path, id: JobId) -> bool {
 #[test]
 fn jobs_wait_for_their_turns_and_each_fails_and_is_cancelled_alone() {
     let mut bench = Bench::new(Limits::default());
-    let first = bench.submit(1, 0);
+    let mut first = bench.submit(1, 0);
+    assert!(bench.is_recorded(&mut first.handle));
+    assert_eq!(bench.records().record(first.id).unwrap().state, State::Open);
     first.begins();
     let second = bench.submit(2, 0);
     second.is_queued();
     let urgent = bench.submit(3, 1);
     urgent.is_queued();
 
-    let outcome = bench.outcome(bench.submit(1, 9).handle);
+    let mut busy = bench.submit(1, 9).handle;
+    assert!(!bench.is_recorded(&mut busy), "another one has its journal");
+    let outcome = bench.outcome(busy);
     assert!(
         matches!(outcome, Err(RunError::Store(StoreError::Busy { .. }))),
         "{outcome:?}"
@@ -254,6 +263,11 @@ fn a_service_tells_of_its_peers_until_it_ends() {
     let overview = bench.runtime.block_on(service.overview()).unwrap();
     assert_eq!((overview.connected, overview.leases), (0, 0));
     assert!(overview.peers.is_empty());
+    let mut by_itself = Box::pin(service.ended());
+    let early = bench
+        .runtime
+        .block_on(async { timeout(Duration::from_millis(50), &mut by_itself).await });
+    assert!(early.is_err(), "it has not ended");
     service.shared.network.close();
     let ended = async {
         while service.overview().await.is_some() {
@@ -264,6 +278,11 @@ fn a_service_tells_of_its_peers_until_it_ends() {
         .runtime
         .block_on(async { timeout(PATIENCE, ended).await })
         .expect("a service whose network has ended gives no answer");
+    let why = bench
+        .runtime
+        .block_on(async { timeout(PATIENCE, by_itself).await })
+        .expect("it says that it has ended");
+    assert!(matches!(why, RunError::NetworkEnded), "{why}");
 }
 
 /// The more important one is submitted last, with the others, and all of them are loaded by threads

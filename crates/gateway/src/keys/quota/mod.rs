@@ -18,10 +18,14 @@ use governor::{
     DefaultDirectRateLimiter, RateLimiter,
     clock::{Clock, DefaultClock},
 };
-use myriad_api::{Kind, Problem};
+use myriad_api::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::{Grant, Refusal, file, guess::per_minute};
+use super::{Grant, file, guess::per_minute};
+use crate::{
+    refusal::{Refusal, of_disk},
+    time::now_ms,
+};
 
 /// Bytes that are counted at once for an upload that does not say how large it is.
 const STEP: u64 = 8 << 20;
@@ -58,7 +62,7 @@ struct Usage {
 /// A submission that the quota has room for. It takes a job's place until it is dropped: keep it
 /// until the job is known.
 #[must_use]
-pub struct Admission {
+pub(crate) struct Admission {
     name: String,
     holder: Arc<Holder>,
     limit: Option<u64>,
@@ -66,6 +70,14 @@ pub struct Admission {
     /// Bytes that are counted, and those of them that have come.
     counted: u64,
     came: u64,
+    key: Option<Arc<dyn StillValid>>,
+}
+
+/// The key of a submission that is under way.
+pub(super) trait StillValid: Send + Sync {
+    /// # Errors
+    /// It is not valid any more.
+    fn check(&self) -> Result<(), Refusal>;
 }
 
 impl Quotas {
@@ -151,6 +163,7 @@ impl Quotas {
             day: now_ms / DAY_MS,
             counted: 0,
             came: 0,
+            key: None,
         };
         // What is refused gives its place back.
         admission.count(bytes.unwrap_or(0), now_ms)?;
@@ -159,13 +172,32 @@ impl Quotas {
 }
 
 impl Admission {
+    pub(super) fn while_valid(mut self, key: Arc<dyn StillValid>) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The name of the key.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the key is still valid.
+    ///
+    /// # Errors
+    /// It was revoked since.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.key.as_ref().map_or(Ok(()), |key| key.check())
+    }
+
     /// Counts bytes of the upload before they are taken. It waits for the disk where they were not
     /// announced, once in 8 MiB: never call it where a thread must not wait.
     ///
     /// # Errors
-    /// The quota of the day is used up, or the disk fails.
-    pub fn upload(&mut self, bytes: u64) -> Result<(), Refusal> {
-        self.upload_at(bytes, file::now_ms())
+    /// The key was revoked, the quota of the day is used up, or the disk fails.
+    pub(crate) fn upload(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.check()?;
+        self.upload_at(bytes, now_ms())
     }
 
     fn upload_at(&mut self, bytes: u64, now_ms: u64) -> Result<(), Refusal> {
@@ -233,7 +265,7 @@ impl Holder {
         }
         usage.bytes += bytes;
         let text = serde_json::to_vec(&usage).expect("two numbers are JSON");
-        file::write(&self.path, &text, true).map_err(|e| unwritable(&e))?;
+        file::write(&self.path, &text, true).map_err(|e| of_disk("writing how much of the key's quota is used", &e))?;
         *uploads = Some(usage);
         Ok(())
     }
@@ -258,30 +290,12 @@ fn read(path: &Path) -> Result<Usage, Refusal> {
             "cannot read the usage of a key in {} ({reason}); remove the file, and the key has its quota of today anew",
             path.display()
         );
-        Refusal::now(Problem::new(
+        Refusal::new(
             Kind::Internal,
-            "the service cannot read how much of the key's quota is used: its operator finds the file in the log",
-        ))
+            "the service cannot read how much of the key's quota is used: its operator finds the file in \
+             the log",
+        )
     })
-}
-
-fn unwritable(error: &io::Error) -> Refusal {
-    tracing::error!("cannot write the usage of a key: {error}");
-    let full = matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    );
-    let (kind, detail) = match full {
-        true => (
-            Kind::DiskFull,
-            "the disk of the service is full: try again when its operator has freed some space",
-        ),
-        false => (
-            Kind::Internal,
-            "the service cannot write how much of the key's quota is used: its operator finds the reason in the log",
-        ),
-    };
-    Refusal::now(Problem::new(kind, detail))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -26,9 +26,9 @@ fn entry(name: &str) -> NewEntry {
         engine: "pretended".into(),
         priority: 3,
         deadline_s: Some(60),
-        block: None,
         verify: "--program p".into(),
         owner: Some("ann".into()),
+        ..NewEntry::default()
     }
 }
 
@@ -90,7 +90,8 @@ fn a_job_goes_through_its_states_and_comes_again() {
     let board = Board::open(dir.path()).unwrap();
     assert!(board.job(ID).is_none() && board.tasks(ID).is_none());
     let mut reporter = board.enter(ID, entry("block")).unwrap();
-    assert!(board.enter(ID, entry("block")).is_none(), "it is there");
+    let again = board.enter(ID, entry("block")).map(drop);
+    assert!(matches!(again, Err(NotEntered::There)), "{again:?}");
     let state = || board.job(ID).unwrap().state;
     assert_eq!(state(), JobState::Queued);
     reporter.event(&Event::Preparing);
@@ -230,14 +231,47 @@ fn a_job_that_was_not_taken_is_what_it_was_before() {
     drop(board.enter(ID, entry("block")).unwrap());
     board.not_taken(ID);
     assert!(board.job(ID).is_none() && board.list(&Filter::default()).jobs.is_empty());
+    assert_eq!(lock(&board.0.index).slots.len(), 0, "it is not in mind");
     drop(board.enter(ID, entry("block")).unwrap());
     board.ended(ID, failed("why"));
     let before = board.job(ID).unwrap();
     drop(board.enter(ID, entry("block")).unwrap());
     board.not_taken(ID);
     let after = board.job(ID).unwrap();
-    assert_eq!((after.state, after.error), (before.state, before.error));
-    assert_eq!(lock(&board.0.index).slots.len(), 0, "it is not in mind");
+    assert_eq!(after, before);
+    assert_eq!(lock(&board.0.index).slots.len(), 1, "its earlier run is in mind");
+}
+
+#[test]
+fn a_job_that_was_not_taken_keeps_the_tasks_of_its_earlier_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let board = Board::open(dir.path()).unwrap();
+    let mut reporter = board.enter(ID, entry("block")).unwrap();
+    let task = TaskId::Segment(0);
+    reporter.event(&Event::Started { prover: 0, task });
+    board.ended(ID, failed("why"));
+    drop(board.enter(ID, entry("again")).unwrap());
+    assert!(board.tasks(ID).unwrap().attempts.is_empty());
+    board.not_taken(ID);
+    assert_eq!(board.tasks(ID).unwrap().attempts.len(), 1);
+    let job = board.job(ID).unwrap();
+    assert_eq!((job.state, job.name.as_str()), (JobState::Failed, "block"));
+}
+
+#[test]
+fn no_event_of_a_ring_that_is_gone_is_one_of_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let board = Board::open(dir.path()).unwrap();
+    drop(board.enter(ID, entry("block")).unwrap());
+    let mut reader = board.subscribe(Stream::Job(ID), None).unwrap();
+    let last = reader.try_next().unwrap().id;
+    drop(reader);
+    board.not_taken(ID);
+    assert!(lock(&board.0.index).slots.is_empty());
+    drop(board.enter(ID, entry("block")).unwrap());
+    let mut reader = board.subscribe(Stream::Job(ID), last).unwrap();
+    let next = reader.try_next().unwrap();
+    assert!(next.name == "snapshot" && next.id.unwrap().count > last.unwrap().count);
 }
 
 #[test]
@@ -249,9 +283,8 @@ fn of_jobs_that_ended_long_ago_only_the_disk_tells() {
         .enter(id(0), entry("0"))
         .map(|_| board.subscribe(Stream::Job(id(0)), None));
     for number in 0..jobs {
-        let mut reporter = match board.enter(id(number), entry("block")) {
-            Some(reporter) => reporter,
-            None => continue,
+        let Ok(mut reporter) = board.enter(id(number), entry("block")) else {
+            continue;
         };
         let task = TaskId::Segment(0);
         reporter.event(&Event::Started { prover: 0, task });
