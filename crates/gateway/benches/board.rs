@@ -163,7 +163,7 @@ fn tasks(board: &Board, reporter: &mut Reporter) {
 }
 
 /// Half of the readers read all, and the others nothing.
-async fn readers(board: &Board, mut reporter: Reporter) {
+async fn readers(board: &Board, reporter: Reporter) {
     let memory = resident();
     let read = Arc::new(AtomicU64::new(0));
     let of = Stream::Job(id(JOBS));

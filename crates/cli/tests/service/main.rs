@@ -11,7 +11,7 @@ mod serve;
 use std::{
     env,
     process::{Command, ExitCode, Stdio},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -62,7 +62,7 @@ fn with_service(name: &'static str, missing: Vec<&'static str>, test: fn()) -> T
                 return Err(format!("install {needs}: with CI set every test has to run").into());
             }
             // One that has failed has ended its service.
-            let _one = ONE.lock().unwrap_or_else(|failed| failed.into_inner());
+            let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
             let start = Instant::now();
             test();
             println!("\ntest {name} took <{:.3}s>", start.elapsed().as_secs_f64());

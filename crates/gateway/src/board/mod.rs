@@ -41,8 +41,8 @@ use myriad_node::Outcome;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-pub use self::{course::Reporter, stream::Subscription};
 pub(crate) use self::tasks::name_of;
+pub use self::{course::Reporter, stream::Subscription};
 use self::{
     history::History,
     index::Index,

@@ -99,7 +99,11 @@ impl Subscription {
         let item = inner.snapshot(|inner| {
             self.board.document(id, inner).map(|now| {
                 let now = Box::new(now);
-                Item::new(crate::time::now_ms(), Some(id.to_string()), News::Snapshot { now })
+                Item::new(
+                    crate::time::now_ms(),
+                    Some(id.to_string()),
+                    News::Snapshot { now },
+                )
             })
         })?;
         self.at = Some(last);

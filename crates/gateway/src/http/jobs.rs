@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::{
+    Extension,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -195,10 +196,14 @@ pub(super) async fn tasks(State(app): State<App>, Id(id): Id) -> Result<Response
 }
 
 /// `DELETE /v1/jobs/{id}`.
-pub(super) async fn cancel(State(app): State<App>, Id(id): Id) -> Result<Response, Refusal> {
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Id(id): Id,
+    Extension(grant): Extension<Grant>,
+) -> Result<Response, Refusal> {
     let jobs = Arc::clone(&app.intake.jobs);
     app.reads
-        .answer(move || Ok(document(StatusCode::ACCEPTED, &jobs.cancel(id)?)))
+        .answer(move || Ok(document(StatusCode::ACCEPTED, &jobs.cancel(id, &grant.name)?)))
         .await
 }
 

@@ -234,7 +234,9 @@ impl Shared {
             overview: LastOverview::default(),
             reads: Reads::default(),
             tasks: LastTasks::default(),
-            description: openapi::describe(&config.build, config.private).to_string().into(),
+            description: openapi::describe(&config.build, config.private)
+                .to_string()
+                .into(),
             streams: Places::new(config.limits.streams, config.limits.streams_per_address),
             connections: Places::new(config.limits.connections, config.limits.connections_per_address),
             stage: watch::channel(Stage::Serving).0,

@@ -24,10 +24,13 @@ const FRESH: Duration = Duration::from_millis(500);
 /// The loop answers sooner, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// When an overview was asked for, and the overview, if there was one.
+type Answer = (Instant, Option<Arc<Seen>>);
+
 /// The last overview, or that the network did not answer.
 #[derive(Default)]
 pub(super) struct LastOverview {
-    last: Arc<Mutex<Option<(Instant, Option<Arc<Seen>>)>>>,
+    last: Arc<Mutex<Option<Answer>>>,
     /// Of the last overview that there was.
     traffic: Arc<SyncMutex<Traffic>>,
 }

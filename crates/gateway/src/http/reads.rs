@@ -96,7 +96,16 @@ mod tests {
     async fn reads_of_clients_that_went_away_keep_their_places_until_they_end() {
         let (reads, begun) = (Reads::default(), Arc::new(AtomicUsize::new(0)));
         let gate = Arc::new(Mutex::new(()));
-        let shut = gate.lock().unwrap();
+        let shut = Arc::clone(&gate);
+        let (open, opened) = std::sync::mpsc::channel::<()>();
+        // A thread holds the gate, since a guard may not be held while this waits.
+        let (held, holds) = std::sync::mpsc::channel();
+        let holder = std::thread::spawn(move || {
+            let _shut = shut.lock().unwrap();
+            held.send(()).unwrap();
+            let _ = opened.recv();
+        });
+        holds.recv().unwrap();
         let clients: Vec<_> = (0..200)
             .map(|_| {
                 let (reads, begun, gate) = (reads.clone(), Arc::clone(&begun), Arc::clone(&gate));
@@ -129,7 +138,8 @@ mod tests {
         }
         assert_eq!(begun.load(Ordering::SeqCst), RUNNING_MAX);
         assert_eq!(reads.running.available_permits(), 0, "the threads still read");
-        drop(shut);
+        drop(open);
+        holder.join().unwrap();
         let answered = timeout(Duration::from_secs(30), reads.answer(|| Ok(7)));
         assert_eq!(answered.await.unwrap().unwrap(), 7);
     }

@@ -28,12 +28,17 @@ use super::{COME_AGAIN, Taken};
 use crate::{
     Made,
     board::{Board, End, NewEntry, NotEntered},
+    keys::COOKIE,
     refusal::{Refusal, of_disk},
     time::now_ms,
 };
 
 /// The pause between looks at whether nobody uses the service any more.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Most bytes of the programs and inputs of jobs that are not over: each is in memory until then.
+/// It is fifteen jobs of the largest block, or hundreds of usual ones.
+const BYTES_MAX: usize = 4 << 30;
 
 /// The jobs of a service.
 pub(crate) struct Jobs {
@@ -49,6 +54,8 @@ pub(crate) struct Jobs {
 pub(super) struct Live {
     canceller: Canceller,
     owner: Option<String>,
+    /// Those of its program and input.
+    bytes: usize,
 }
 
 impl Jobs {
@@ -87,8 +94,7 @@ impl Jobs {
         deadline_s: Option<u64>,
         owner: Option<String>,
     ) -> Result<Taken, Refusal> {
-        let within = made.options.deadline;
-        let due_ms = within.map(|within| now_ms().saturating_add(within.as_millis() as u64));
+        let due_ms = made.options.deadline.map(due_ms);
         let Made {
             job,
             mut options,
@@ -106,15 +112,9 @@ impl Jobs {
             {
                 return Ok(Taken::There(before.clone()));
             }
-            if let Some(before) = before.as_ref().filter(|before| !before.state.is_over()) {
-                return Err(Refusal::new(
-                    Kind::Conflict,
-                    format!(
-                        "job {id} is {}, and another process works on it: send it again when that has ended",
-                        before.state.as_str()
-                    ),
-                ));
-            }
+            may_begin(id, before.as_ref())?;
+            let bytes = job.image.len() + job.input.byte_len();
+            has_room(&live, bytes)?;
             options.out_dir = self.proofs_of(id);
             make_dir(&options.out_dir).map_err(|e| of_disk("making the proof's folder", &e))?;
             let entry = NewEntry {
@@ -130,12 +130,7 @@ impl Jobs {
             };
             let observer = self.board.enter(id, entry).map_err(|refused| {
                 self.remove_if_empty(id);
-                match refused {
-                    NotEntered::There => {
-                        Refusal::new(Kind::Conflict, format!("job {id} is about to end; send it again"))
-                    }
-                    NotEntered::Disk(e) => of_disk("noting the job", &e).into(),
-                }
+                not_entered(id, refused)
             })?;
             let submission = Submission {
                 job,
@@ -151,7 +146,12 @@ impl Jobs {
                 }
             };
             let canceller = handle.canceller();
-            live.insert(id, Live { canceller, owner });
+            let entered = Live {
+                canceller,
+                owner,
+                bytes,
+            };
+            live.insert(id, entered);
             (handle, before.is_some())
         };
         // The answer promises a job that a crash does not lose. One that has ended before it had a
@@ -204,9 +204,16 @@ impl Jobs {
         }
     }
 
-    /// Cancels a job. It ends soon after.
-    pub(crate) fn cancel(&self, id: JobId) -> Result<Job, Refusal> {
+    /// Cancels a job for the holder of a key. It ends soon after. Only the key that submitted it may
+    /// do so, and the cookie, which is that of the service's own user.
+    pub(crate) fn cancel(&self, id: JobId, key: &str) -> Result<Job, Refusal> {
         let job = self.board.job(id).ok_or_else(|| no_job(id))?;
+        if key != COOKIE && self.board.owner(id).as_deref() != Some(key) {
+            return Err(Refusal::new(
+                Kind::Forbidden,
+                format!("job {id} was submitted with another key: cancel it with that one"),
+            ));
+        }
         let canceller = self.live().get(&id).map(|live| live.canceller.clone());
         match canceller {
             Some(canceller) if !job.state.is_over() => {
@@ -245,6 +252,47 @@ impl Jobs {
         if timeout(within, stopped).await.is_err() {
             tracing::warn!("the service stops before all jobs have ended");
         }
+    }
+}
+
+/// When something is due that is wanted within this time, in milliseconds since 1970.
+fn due_ms(within: Duration) -> u64 {
+    now_ms().saturating_add(within.as_millis() as u64)
+}
+
+/// Checks that no other process works on a job, by what is known of it.
+fn may_begin(id: JobId, before: Option<&Job>) -> Result<(), Refusal> {
+    match before.filter(|before| !before.state.is_over()) {
+        None => Ok(()),
+        Some(before) => Err(Refusal::new(
+            Kind::Conflict,
+            format!(
+                "job {id} is {}, and another process works on it: send it again when that has ended",
+                before.state.as_str()
+            ),
+        )),
+    }
+}
+
+/// Checks that a job of so many bytes fits into memory beside the others.
+fn has_room(live: &HashMap<JobId, Live>, bytes: usize) -> Result<(), Refusal> {
+    let held: usize = live.values().map(|job| job.bytes).sum();
+    if held + bytes > BYTES_MAX {
+        return Err(Refusal::busy(
+            format!(
+                "the programs and inputs of jobs that are not over have {held} bytes, this job's {bytes}, and \
+                 {BYTES_MAX} are allowed: send it again when others are done"
+            ),
+            COME_AGAIN,
+        ));
+    }
+    Ok(())
+}
+
+fn not_entered(id: JobId, refused: NotEntered) -> Refusal {
+    match refused {
+        NotEntered::There => Refusal::new(Kind::Conflict, format!("job {id} is about to end; send it again")),
+        NotEntered::Disk(e) => of_disk("noting the job", &e).into(),
     }
 }
 

@@ -27,10 +27,7 @@ use std::{
 
 use axum::body::Body;
 use myriad_api::{Job, JobState, Kind, Problem};
-use tokio::{
-    sync::Semaphore,
-    task::spawn_blocking,
-};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 pub(crate) use jobs::{Jobs, no_job, parse_id, stopping};
 pub(crate) use spool::Disk;

@@ -28,11 +28,11 @@ use std::{
 use myriad_api::Kind;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::{file::COOKIE, quota::Admission};
 pub use self::{
     file::{KeyFacts, KeysError, Listed, NewKey, add, cookie_path, list, revoke},
     secret::Secret,
 };
-pub(crate) use self::{file::COOKIE, quota::Admission};
 use self::{
     guess::{Guesses, KEYLESS_PER_MINUTE, WRONG_PER_MINUTE},
     quota::Quotas,
@@ -189,7 +189,11 @@ impl Keys {
     ///
     /// # Errors
     /// The key is not valid; or the key, or the address, has sent too many.
-    pub(crate) fn identify(&self, authorization: Option<&[u8]>, from: IpAddr) -> Result<Option<Grant>, Refusal> {
+    pub(crate) fn identify(
+        &self,
+        authorization: Option<&[u8]>,
+        from: IpAddr,
+    ) -> Result<Option<Grant>, Refusal> {
         let guesses = &self.shared.guesses;
         let Some(header) = authorization else {
             return match guesses.keyless(from) {

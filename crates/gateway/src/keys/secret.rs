@@ -13,7 +13,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// What lists show of a secret: 8 letters, which leave 216 bits unknown.
 const PREFIX: usize = BEGINNING.len() + 8;
 
-/// A key as its holder has it. The service keeps no more than its [`hash`](hash_of).
+/// A key as its holder has it. The service keeps no more than its hash.
 pub struct Secret(String);
 
 impl Secret {

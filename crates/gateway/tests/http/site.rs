@@ -188,7 +188,10 @@ impl Site {
     pub fn ended(&mut self) -> ServeError {
         let running = self.running.take().unwrap();
         let ended = self.block_on(async { timeout(PATIENCE, running).await });
-        ended.expect("it ends").unwrap().expect_err("nobody has stopped it")
+        ended
+            .expect("it ends")
+            .unwrap()
+            .expect_err("nobody has stopped it")
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {

@@ -55,7 +55,8 @@ fn a_job_has_what_its_submission_says() {
 
 #[test]
 fn the_same_submission_from_many_at_once_is_one_job() {
-    let site = Site::new();
+    // A key has a quarter of the places.
+    let site = Plan::new().limits(|limits| limits.uploads = 32).start();
     let answers: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| site.submit("a"))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -285,7 +286,9 @@ fn an_interrupted_job_may_be_cancelled_and_stays_so() {
     site.key = owner;
     assert_eq!(site.delete(&id).is(202)["state"], "cancelled");
     site.delete(&id).is_problem(409, "conflict");
-    let site = Plan::of(site.stop()).config(|config| config.resume = true).start();
+    let site = Plan::of(site.stop())
+        .config(|config| config.resume = true)
+        .start();
     let job = site.get(&format!("/v1/jobs/{id}")).json();
     assert_eq!(job["state"], "cancelled");
 }

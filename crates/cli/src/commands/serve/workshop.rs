@@ -48,7 +48,9 @@ impl OwnWorkshop {
     fn of_program(&self, upload: &ProgramUpload<'_>, request: &JobRequest) -> Result<Made, Problem> {
         let named = request.engine.as_deref().map(engine).transpose()?;
         let image = uploaded("the program", upload.program, PROGRAM_BYTES_MAX)?;
-        let config = upload.config.map(|path| uploaded("the configuration", path, CONFIG_BYTES_MAX));
+        let config = upload
+            .config
+            .map(|path| uploaded("the configuration", path, CONFIG_BYTES_MAX));
         let config = config.transpose()?.map(String::from_utf8).transpose();
         let config = config.map_err(|e| invalid(format!("the configuration is no UTF-8 text: {e}")))?;
         let mut items = Vec::new();
@@ -56,10 +58,7 @@ impl OwnWorkshop {
             items.push(uploaded("the input", path, INPUT_BYTES_MAX)?);
         }
         let input = Input::from_items(items).map_err(|e| invalid(format!("cannot use the input: {e}")))?;
-        let signs = Signs {
-            named,
-            proof: None,
-        };
+        let signs = Signs { named, proof: None };
         let found = signs.engine_of(&image).name();
         let name = request.name.clone().unwrap_or_else(|| stem(upload.name.as_ref()));
         let mut verify = format!("--program {}", quoted(upload.name.as_ref()));
@@ -80,7 +79,9 @@ impl OwnWorkshop {
         // Errors name the files of a batch by their places.
         let names: Vec<PathBuf> = match files.len() {
             1 => vec![name.into()],
-            count => (1..=count).map(|file| format!("{name} ({file} of {count})").into()).collect(),
+            count => (1..=count)
+                .map(|file| format!("{name} ({file} of {count})").into())
+                .collect(),
         };
         let mut blocks: Vec<BlockFile> = Vec::new();
         let mut kept_bytes = 0;
@@ -113,7 +114,10 @@ impl OwnWorkshop {
         let verify = match files.len() {
             1 => format!("--block {}", quoted(name.as_ref())),
             // Their names are not kept.
-            count => (1..=count).map(|file| format!("--block FILE{file}")).collect::<Vec<_>>().join(" "),
+            count => (1..=count)
+                .map(|file| format!("--block FILE{file}"))
+                .collect::<Vec<_>>()
+                .join(" "),
         };
         let mut made = self.job(program, input, verify, request)?;
         made.expected_public_values = Some(block.public_values.to_vec());
@@ -245,9 +249,10 @@ fn uploaded(what: &'static str, path: &Path, bytes_max: usize) -> Result<Vec<u8>
             format!("{what} has more than the {bytes_max} bytes that are allowed"),
         ),
         // The path is no client's business.
-        Error::Read { source, .. } => {
-            Problem::new(Kind::Internal, format!("{what} was uploaded and cannot be read: {source}"))
-        }
+        Error::Read { source, .. } => Problem::new(
+            Kind::Internal,
+            format!("{what} was uploaded and cannot be read: {source}"),
+        ),
         error => problem(error),
     })
 }

@@ -38,10 +38,8 @@ fn ends(dir: &Path, id: JobId, end: End<'_>) {
     board.ended(id, end);
 }
 
-#[test]
-fn jobs_of_earlier_starts_are_told_of() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
+/// Eight jobs of earlier starts and of others, the proof of the first, and what holds the last.
+fn earlier(dir: &Path) -> (Outcome, File) {
     let done = outcome(dir, "block", vec![1]);
     for (number, state, end) in [
         (1, "done", End::Done(&done)),
@@ -49,7 +47,11 @@ fn jobs_of_earlier_starts_are_told_of() {
         (3, "open", End::Cancelled),
         (4, "open", End::Interrupted),
         // The proof is not that of this block.
-        (5, "done", End::OtherValues(Problem::new(Kind::Invalid, "another block"))),
+        (
+            5,
+            "done",
+            End::OtherValues(Problem::new(Kind::Invalid, "another block")),
+        ),
     ] {
         record(dir, id(number), state, 100 + u64::from(number));
         ends(dir, id(number), end);
@@ -60,6 +62,14 @@ fn jobs_of_earlier_starts_are_told_of() {
     record(dir, id(8), "open", 202);
     let journal = File::create(dir.join("jobs").join(id(8).to_string()).join("journal.redb")).unwrap();
     journal.lock().unwrap();
+    (done, journal)
+}
+
+#[test]
+fn jobs_of_earlier_starts_have_the_states_that_they_ended_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (_, _journal) = earlier(dir);
     let board = Board::open(dir).unwrap();
     let job = |number| board.job(id(number)).unwrap();
     let states = [1, 2, 3, 4, 5, 6, 7, 8].map(|number| job(number).state);
@@ -88,6 +98,15 @@ fn jobs_of_earlier_starts_are_told_of() {
             .iter()
             .all(|listed| listed.state == board.job(listed.id.parse_id()).unwrap().state)
     );
+}
+
+#[test]
+fn jobs_of_earlier_starts_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (done, _journal) = earlier(dir);
+    let board = Board::open(dir).unwrap();
+    let job = |number| board.job(id(number)).unwrap();
     // When the record was begun counts where the service has not seen the job before.
     assert_eq!((job(1).submitted_ms, job(7).submitted_ms), (101_000, 201_000));
     let first = job(1);
@@ -210,7 +229,11 @@ fn a_cancel_is_durable_before_the_job_has_ended() {
     let board = Board::open(dir).unwrap();
     drop(board.enter(id(1), entry("block")).unwrap());
     board.cancelling(id(1)).unwrap();
-    assert_eq!(board.job(id(1)).unwrap().state, JobState::Queued, "it has to end first");
+    assert_eq!(
+        board.job(id(1)).unwrap().state,
+        JobState::Queued,
+        "it has to end first"
+    );
     board.cancel_interrupted(id(2)).unwrap();
     assert_eq!(board.job(id(2)).unwrap().state, JobState::Cancelled);
     drop(board);

@@ -265,7 +265,8 @@ impl Holder {
         }
         usage.bytes += bytes;
         let text = serde_json::to_vec(&usage).expect("two numbers are JSON");
-        file::write(&self.path, &text, true).map_err(|e| of_disk("writing how much of the key's quota is used", &e))?;
+        file::write(&self.path, &text, true)
+            .map_err(|e| of_disk("writing how much of the key's quota is used", &e))?;
         *uploads = Some(usage);
         Ok(())
     }
