@@ -54,7 +54,8 @@ pub struct Serve {
     /// Most bytes of a whole upload [default: 1GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Service")]
     pub max_upload: Option<ByteSize>,
-    /// An origin whose pages may use the API, such as https://example.org; repeat it for several
+    /// An origin whose pages may use the API: scheme, host, and port if there is one; repeat it for
+    /// several
     #[arg(long, value_name = "ORIGIN", help_heading = "Service")]
     pub allow_origin: Vec<String>,
     /// Leave jobs alone that an earlier start has not finished

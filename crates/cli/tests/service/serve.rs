@@ -50,7 +50,8 @@ pub fn data_folder(dir: &Path) -> PathBuf {
 impl Service {
     /// Starts it with one prover, and waits until it takes jobs.
     pub fn start(dir: &Path, data: &Path) -> Self {
-        // Another process may take the port before the service does: then the test fails, and says so.
+        // Another process may take the port before the service does: then the test fails, and says
+        // so.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

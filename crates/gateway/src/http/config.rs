@@ -17,8 +17,8 @@ pub struct Config {
     pub jobs_max: usize,
     pub listen: SocketAddr,
     /// Names that a request's `Host` may have beside `localhost`, `127.0.0.1` and `[::1]` while the
-    /// service listens on a loopback address. Elsewhere, every address is right, too; and every name
-    /// if none is given here.
+    /// service listens on a loopback address. Elsewhere, every address is right, too; and every
+    /// name if none is given here.
     pub hosts: Vec<String>,
     /// The origins whose pages may ask, such as `https://example.org`; `*` is all of them.
     pub origins: Vec<String>,

@@ -108,8 +108,8 @@ pub(super) async fn answer(reads: &Reads, path: &Path, headers: &HeaderMap) -> R
     Ok(response)
 }
 
-/// The name for browsers. Those of proofs are those of jobs, which have harmless letters; others are
-/// left out.
+/// The name for browsers. Those of proofs are those of jobs, which have harmless letters; others
+/// are left out.
 fn disposition(name: &str) -> Option<HeaderValue> {
     let is_harmless = !name.contains(['"', '\\']);
     let text = format!("attachment; filename=\"{name}\"");

@@ -204,8 +204,8 @@ impl Jobs {
         }
     }
 
-    /// Cancels a job for the holder of a key. It ends soon after. Only the key that submitted it may
-    /// do so, and the cookie, which is that of the service's own user.
+    /// Cancels a job for the holder of a key. It ends soon after. Only the key that submitted it
+    /// may do so, and the cookie, which is that of the service's own user.
     pub(crate) fn cancel(&self, id: JobId, key: &str) -> Result<Job, Refusal> {
         let job = self.board.job(id).ok_or_else(|| no_job(id))?;
         if key != COOKIE && self.board.owner(id).as_deref() != Some(key) {

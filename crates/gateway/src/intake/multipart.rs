@@ -1,5 +1,5 @@
-//! Reads `multipart/form-data` (RFC 7578) piece by piece, with bounds on all that it keeps: the head
-//! of one part, and as much of the data as a delimiter has bytes.
+//! Reads `multipart/form-data` (RFC 7578) piece by piece, with bounds on all that it keeps: the
+//! head of one part, and as much of the data as a delimiter has bytes.
 
 use std::fmt;
 

@@ -246,7 +246,8 @@ impl Keys {
         }
     }
 
-    /// Whether the key of a grant has been revoked, removed or changed since: for streams that last.
+    /// Whether the key of a grant has been revoked, removed or changed since: for streams that
+    /// last.
     pub(crate) fn is_stale(&self, grant: &Grant) -> bool {
         let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
         !table.has(grant)
