@@ -13,7 +13,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use myriad_api::{Kind, MEDIA_TYPE, Problem};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     time::{sleep, timeout},
@@ -34,6 +34,8 @@ const READ_BYTES: usize = 64 << 10;
 const BACKLOG: u32 = 1024;
 /// The pause when no connection can be taken, because there are no file descriptors for one.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The time to tell a client that there is no room for it.
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// The address that a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +100,8 @@ impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream, address: IpAddr) {
         let Ok(_place) = self.connections.take(address) else {
             if self.tls.is_none() {
-                refuse(&stream);
+                // Nobody waits for a client that does not take it.
+                let _ = timeout(REFUSAL, refuse(stream)).await;
             }
             return;
         };
@@ -147,8 +150,8 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Tells a client that there is no room, if it takes that at once.
-fn refuse(stream: &TcpStream) {
+/// Tells a client that there is no room.
+async fn refuse(mut stream: TcpStream) {
     let problem = Problem::new(
         Kind::Unavailable,
         "the service has the most connections that it takes, in all or of this address; close some, or come \
@@ -161,5 +164,7 @@ fn refuse(stream: &TcpStream) {
         problem.status,
         body.len()
     );
-    let _ = stream.try_write(format!("{head}{body}").as_bytes());
+    // A client that is gone has heard enough.
+    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+    let _ = stream.shutdown().await;
 }

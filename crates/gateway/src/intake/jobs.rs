@@ -208,30 +208,31 @@ impl Jobs {
     /// may do so, and the cookie, which is that of the service's own user.
     pub(crate) fn cancel(&self, id: JobId, key: &str) -> Result<Job, Refusal> {
         let job = self.board.job(id).ok_or_else(|| no_job(id))?;
+        let canceller = self.live().get(&id).map(|live| live.canceller.clone());
+        let is_to_cancel = match canceller {
+            Some(_) => !job.state.is_over(),
+            None => job.state == JobState::Interrupted,
+        };
+        if !is_to_cancel {
+            return Err(Refusal::new(
+                Kind::Conflict,
+                format!("job {id} is {}: there is nothing to cancel", job.state.as_str()),
+            ));
+        }
         if key != COOKIE && self.board.owner(id).as_deref() != Some(key) {
             return Err(Refusal::new(
                 Kind::Forbidden,
                 format!("job {id} was submitted with another key: cancel it with that one"),
             ));
         }
-        let canceller = self.live().get(&id).map(|live| live.canceller.clone());
-        match canceller {
-            Some(canceller) if !job.state.is_over() => {
-                let noted = self.board.cancelling(id);
-                noted.map_err(|e| of_disk("noting that the job is not wanted", &e))?;
-                canceller.cancel();
-                Ok(job)
-            }
-            None if job.state == JobState::Interrupted => {
-                let noted = self.board.cancel_interrupted(id);
-                noted.map_err(|e| of_disk("noting that the job is not wanted", &e))?;
-                self.board.job(id).ok_or_else(|| no_job(id))
-            }
-            _ => Err(Refusal::new(
-                Kind::Conflict,
-                format!("job {id} is {}: there is nothing to cancel", job.state.as_str()),
-            )),
-        }
+        let unnoted = |e| of_disk("noting that the job is not wanted", &e);
+        let Some(canceller) = canceller else {
+            self.board.cancel_interrupted(id).map_err(unnoted)?;
+            return self.board.job(id).ok_or_else(|| no_job(id));
+        };
+        self.board.cancelling(id).map_err(unnoted)?;
+        canceller.cancel();
+        Ok(job)
     }
 
     /// Ends all jobs. They are continued at the next start.
