@@ -270,7 +270,9 @@ mod tests {
         };
         let error = Network::start(config).err().unwrap();
         assert!(
-            error.to_string().contains("has 9 engines, and 8 are allowed"),
+            error
+                .to_string()
+                .contains("has 9 engines, and a greeting has room for 8"),
             "{error}"
         );
     }

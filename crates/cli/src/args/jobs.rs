@@ -53,9 +53,12 @@ pub struct ShowJob {
 /// A command that proves on the network or with provers of its own ends this job alone. Any other
 /// command ends with all its jobs.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
 Examples:
-  myriad jobs cancel 3fa9")]
+  myriad jobs cancel 3fa9"
+)]
 pub struct CancelJob {
     /// The job's id, or the beginning of it
     #[arg(value_name = "ID")]

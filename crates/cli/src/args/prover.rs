@@ -76,7 +76,7 @@ pub struct OwnerFlags {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_as_bytes")]
     pub max_input: Option<ByteSize>,
-    /// Prove for these zkVMs only [default: all that this machine has]
+    /// Prove for these zkVMs only [default: all there are]
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub engines: Vec<Choice>,

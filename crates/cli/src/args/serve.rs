@@ -38,8 +38,7 @@ pub struct Serve {
         help_heading = "Service"
     )]
     pub http: SocketAddr,
-    /// A name by which requests may call this host while it listens on a loopback address, as a
-    /// proxy in front of it does; repeat it for several
+    /// A name by which a proxy on this machine calls the service
     #[arg(long, value_name = "NAME", help_heading = "Service")]
     pub host: Vec<String>,
     /// Ask for a key for reading, too
@@ -54,8 +53,7 @@ pub struct Serve {
     /// Most bytes of a whole upload [default: 1GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Service")]
     pub max_upload: Option<ByteSize>,
-    /// An origin whose pages may use the API: scheme, host, and port if there is one; repeat it for
-    /// several
+    /// An origin whose pages may use the API: scheme, host, and port if it has one
     #[arg(long, value_name = "ORIGIN", help_heading = "Service")]
     pub allow_origin: Vec<String>,
     /// Leave jobs alone that an earlier start has not finished
@@ -79,7 +77,7 @@ pub struct ServeFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub limits: LimitFlags,
-    /// The form of proofs whose request names none: `fast` skips the layer that shrinks them
+    /// The form of proofs whose request names none
     #[arg(long, value_name = "FORM", value_enum, help_heading = "General")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofForm>,
