@@ -1,7 +1,7 @@
 //! API keys: who may ask the service for what, and how often.
 //!
 //! A key has 256 random bits. The service keeps a hash of it and nothing more, in a file of its own
-//! that [`add`] makes and [`revoke`] changes, also while the service runs: [`Keys`] notices within
+//! that [`add`] makes and [`revoke`] changes, also while the service runs: `Keys` notices within
 //! two seconds. A file that is damaged, or that others could have written, gives no rights and says
 //! why.
 //!
