@@ -24,6 +24,7 @@ mod metrics;
 mod page;
 mod refusal;
 mod time;
+mod whole;
 mod workshop;
 
 pub use http::{Config, Gateway, ServeError, TlsError, TlsFiles};

@@ -11,19 +11,17 @@
 use std::{
     collections::HashMap,
     fs::{self, File, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use myriad_api::{Job, JobState, Progress, Proof};
 use myriad_core::JobId;
-use myriad_net::{
-    durable::{make_dir, sync_dir},
-    text,
-};
+use myriad_net::{durable::make_dir, text};
 use myriad_node::records::{Jobs, Record, State};
 
 use super::note::{Note, VERSION, proof_of};
+use crate::whole;
 
 /// A note has a kilobyte, and twice public values of up to 64 KiB in hex.
 const NOTE_BYTES_MAX: u64 = 1 << 20;
@@ -33,9 +31,6 @@ const JOBS_MAX: usize = 100_000;
 const WITHOUT_RECORD_MAX: usize = 1000;
 /// Most characters of a name, and of arguments, that a file says.
 const TEXT_MAX: usize = 1000;
-
-/// The beginning of the names of files that are being written.
-const TEMPORARY_PREFIX: &str = ".half-";
 
 /// The disk, as far as it tells of jobs.
 pub(super) struct History {
@@ -102,7 +97,7 @@ impl History {
             } else if entry
                 .file_name()
                 .as_encoded_bytes()
-                .starts_with(TEMPORARY_PREFIX.as_bytes())
+                .starts_with(whole::TEMPORARY_PREFIX.as_bytes())
             {
                 // It was being written when an earlier service ended.
                 let _ = fs::remove_file(entry.path());
@@ -232,7 +227,7 @@ impl History {
     /// Keeps a note: it is durable when this returns.
     pub(super) fn keep(&self, id: JobId, note: &Note) -> io::Result<()> {
         let json = serde_json::to_vec(note).expect("a note is plain data");
-        write_durably(&self.path(id), &json)
+        whole::replace(&self.path(id), &json)
     }
 
     /// Keeps a note durably. If the disk fails, only a later start misses it.
@@ -347,20 +342,8 @@ fn count_start(path: &Path) -> io::Result<u64> {
         crate::time::now_ms()
     });
     let start = before.saturating_add(1);
-    write_durably(path, start.to_string().as_bytes())?;
+    whole::replace(path, start.to_string().as_bytes())?;
     Ok(start)
-}
-
-/// Writes a file so that it is there whole or as it was before.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().expect("it is in a folder");
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .tempfile_in(dir)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_dir(dir)
 }
 
 /// The job of a note's file.

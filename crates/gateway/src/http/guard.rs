@@ -17,14 +17,12 @@ use tokio::time::{Instant, timeout};
 use super::{App, extract::Peer};
 use crate::{
     keys::{self, Grant, Role},
+    page,
     refusal::Refusal,
 };
 
 /// Browsers remember for so many seconds what an origin may ask.
 const CORS_AGE: &str = "600";
-/// What pages of the service may load: nothing of others.
-const CONTENT_POLICY: &str =
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// Most bytes, and most time, of a body that is read for nothing.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER: Duration = Duration::from_secs(1);
@@ -210,7 +208,7 @@ fn headers(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (header::CONTENT_SECURITY_POLICY, page::CONTENT_SECURITY_POLICY),
     ];
     for (name, value) in fixed {
         headers.entry(name).or_insert(HeaderValue::from_static(value));

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri};
 use myriad_api::Kind;
 
 use super::assets;
@@ -13,10 +13,6 @@ pub(super) async fn file(uri: Uri, headers: HeaderMap) -> Result<Response, Refus
     let file = page::file(uri.path())
         .ok_or_else(|| Refusal::new(Kind::NotFound, "the page has no such file; it begins at /"))?;
     let media_type = HeaderValue::from_static(file.media_type);
-    let mut response = assets::answer(media_type, Bytes::from_static(file.bytes), &file.etag, &headers);
-    response.headers_mut().insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(page::CONTENT_SECURITY_POLICY),
-    );
-    Ok(response)
+    let bytes = Bytes::from_static(file.bytes);
+    Ok(assets::answer(media_type, bytes, &file.etag, &headers))
 }

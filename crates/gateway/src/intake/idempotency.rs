@@ -16,6 +16,8 @@ use std::{
 use myriad_net::durable::make_dir;
 use serde::{Deserialize, Serialize};
 
+use crate::whole;
+
 /// The time that a key is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 /// The idempotency keys that are remembered of one API key.
@@ -170,17 +172,12 @@ fn read(file: File) -> Vec<Entry> {
 fn rewrite(path: &Path, entries: &HashMap<String, Owned>) -> io::Result<File> {
     let mut all: Vec<_> = entries.values().flat_map(|owned| owned.of_key.values()).collect();
     all.sort_by_key(|entry| entry.at_ms);
-    let dir = path.parent().expect("it is in a folder");
-    let mut written = tempfile::NamedTempFile::new_in(dir)?;
     let mut bytes = Vec::new();
     for entry in all {
         serde_json::to_writer(&mut bytes, entry)?;
         bytes.push(b'\n');
     }
-    written.write_all(&bytes)?;
-    written.as_file().sync_all()?;
-    written.persist(path).map_err(|e| e.error)?;
-    File::open(dir)?.sync_all()?;
+    whole::replace(path, &bytes)?;
     OpenOptions::new().append(true).open(path)
 }
 

@@ -37,7 +37,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Most bytes of the programs and inputs of jobs that are not over: each is in memory until then.
-/// It is fifteen jobs of the largest block, or hundreds of usual ones.
+/// It is ten jobs of the largest program and input.
 const BYTES_MAX: usize = 4 << 30;
 
 /// The jobs of a service.

@@ -11,9 +11,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, Permissions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    fs::{self, DirBuilder, File},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -28,7 +28,10 @@ use super::{
     Quota, Role,
     secret::{Secret, hash_of, is_prefix},
 };
-use crate::time::now_ms;
+use crate::{
+    time::now_ms,
+    whole::{self, FILE_MODE},
+};
 
 /// The most keys of a service, with those that are revoked.
 pub(super) const KEYS_MAX: usize = 1_000;
@@ -40,11 +43,8 @@ const NAME_MAX: usize = 64;
 /// Raised when older builds would misread a file.
 const VERSION: u32 = 1;
 const ENDING: &str = ".json";
-/// The beginning of the names of files that are being written.
-const TEMPORARY_PREFIX: &str = ".half-";
 /// The rights of others.
 const OTHERS: u32 = 0o077;
-const FILE_MODE: u32 = 0o600;
 /// The name of the grant that the cookie gives.
 pub(crate) const COOKIE: &str = "cookie";
 /// Characters of a name that is none, in a list.
@@ -187,7 +187,7 @@ pub fn add(data_dir: &Path, new: &NewKey) -> Result<(Secret, KeyFacts), KeysErro
         facts,
     };
     let path = key_path(&dir, &new.name);
-    match write(&path, &key.document(), false) {
+    match whole::create(&path, &key.document()) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(KeysError::Exists {
             name: new.name.clone(),
             path,
@@ -252,7 +252,7 @@ pub fn revoke(data_dir: &Path, name: &str) -> Result<KeyFacts, KeysError> {
     let mut key = read(&dir, &format!("{name}{ENDING}"), 0).map_err(refused)?;
     if key.facts.revoked_ms.is_none() {
         key.facts.revoked_ms = Some(now_ms());
-        write(&path, &key.document(), true).map_err(|reason| KeysError::Write {
+        whole::replace(&path, &key.document()).map_err(|reason| KeysError::Write {
             path: path.clone(),
             reason,
         })?;
@@ -271,7 +271,7 @@ pub(super) fn entries(dir: &Path) -> io::Result<BTreeMap<String, Stamp>> {
         }
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(TEMPORARY_PREFIX) {
+        if name.starts_with(whole::TEMPORARY_PREFIX) {
             continue;
         }
         match entry.metadata() {
@@ -409,7 +409,7 @@ impl Stamp {
 pub(super) fn new_cookie(data_dir: &Path) -> Result<Secret, KeysError> {
     let secret = Secret::new().map_err(KeysError::Random)?;
     let path = cookie_path(data_dir);
-    write(&path, format!("{}\n", secret.as_str()).as_bytes(), true)
+    whole::replace(&path, format!("{}\n", secret.as_str()).as_bytes())
         .map_err(|reason| KeysError::Write { path, reason })?;
     Ok(secret)
 }
@@ -461,22 +461,4 @@ pub(super) fn check_dir(dir: &Path) -> Result<(), KeysError> {
         Ok(_) => Ok(()),
         Err(reason) => Err(KeysError::Read { path, reason }),
     }
-}
-
-/// Writes a file for its owner alone, so that it is there whole or not at all, and durably.
-pub(super) fn write(path: &Path, text: &[u8], replace: bool) -> io::Result<()> {
-    let dir = above(path);
-    make_dir(dir)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .permissions(Permissions::from_mode(FILE_MODE))
-        .tempfile_in(dir)?;
-    file.write_all(text)?;
-    file.as_file().sync_all()?;
-    if replace {
-        file.persist(path)?;
-    } else {
-        file.persist_noclobber(path)?;
-    }
-    sync_dir(dir)
 }

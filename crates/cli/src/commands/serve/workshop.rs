@@ -7,7 +7,7 @@ use std::{
 };
 
 use myriad_api::{BlockFacts, JobRequest, Kind, Problem, ProofForm};
-use myriad_core::{EngineName, JobId};
+use myriad_core::JobId;
 use myriad_engine::{CONFIG_BYTES_MAX, FinalForm, INPUT_BYTES_MAX, Input, MemoryBudget, PROGRAM_BYTES_MAX};
 use myriad_evm::{
     Outcome as BlockOutcome,
@@ -65,7 +65,7 @@ impl OwnWorkshop {
         if let Some(named) = named {
             verify += &format!(" --engine {}", named.name());
         }
-        // What holds a key is not the user.
+        // The holder of a key is a stranger.
         let program = ProgramFile::of_stranger(found, name, image, config);
         self.job(program, input, verify, request)
     }
@@ -133,7 +133,7 @@ impl OwnWorkshop {
         verify: String,
         request: &JobRequest,
     ) -> Result<Made, Problem> {
-        let mut options = self.options(program.engine)?;
+        let mut options = options_for(program.engine, &self.settings, self.fleet).map_err(problem)?;
         options.priority = request.priority;
         options.deadline = request.deadline_s.map(Duration::from_secs);
         if let Some(form) = request.proof {
@@ -142,8 +142,19 @@ impl OwnWorkshop {
                 ProofForm::Fast => FinalForm::Fast,
             };
         }
+        self.made(program, input, verify, options).map_err(problem)
+    }
+
+    /// The job of a program that is no block's.
+    fn made(
+        &self,
+        program: ProgramFile,
+        input: Input,
+        verify: String,
+        options: Options,
+    ) -> Result<Made, Error> {
         let job = Job {
-            loaded: load(&program, &input, &self.settings).map_err(problem)?,
+            loaded: load(&program, &input, &self.settings)?,
             name: program.name,
             image: program.image,
             program_config: program.config,
@@ -158,10 +169,6 @@ impl OwnWorkshop {
         })
     }
 
-    fn options(&self, engine: EngineName) -> Result<Options, Problem> {
-        options_for(engine, &self.settings, self.fleet).map_err(problem)
-    }
-
     fn kept(&self, id: JobId) -> Result<Made, Error> {
         let jobs = Jobs::of(&self.settings.data_dir);
         let (kept, record) = {
@@ -174,20 +181,7 @@ impl OwnWorkshop {
         options.max_instructions = record.max_instructions;
         options.final_form = record.final_form;
         let program = ProgramFile::of_stranger(record.engine, kept.name, kept.image, kept.program_config);
-        let job = Job {
-            loaded: load(&program, &kept.input, &self.settings)?,
-            name: program.name,
-            image: program.image,
-            program_config: program.config,
-            input: kept.input,
-            verify: kept.verify,
-        };
-        Ok(Made {
-            job: Arc::new(job),
-            options,
-            block: None,
-            expected_public_values: None,
-        })
+        self.made(program, kept.input, kept.verify, options)
     }
 }
 

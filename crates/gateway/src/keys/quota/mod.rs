@@ -21,10 +21,11 @@ use governor::{
 use myriad_api::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::{Grant, file, guess::per_minute};
+use super::{Grant, guess::per_minute};
 use crate::{
     refusal::{Refusal, of_disk},
     time::now_ms,
+    whole,
 };
 
 /// Bytes that are counted at once for an upload that does not say how large it is.
@@ -265,7 +266,7 @@ impl Holder {
         }
         usage.bytes += bytes;
         let text = serde_json::to_vec(&usage).expect("two numbers are JSON");
-        file::write(&self.path, &text, true)
+        whole::replace(&self.path, &text)
             .map_err(|e| of_disk("writing how much of the key's quota is used", &e))?;
         *uploads = Some(usage);
         Ok(())
